@@ -1,0 +1,3 @@
+"""Label medical images without a human labeller, and measure how well that works."""
+
+__version__ = "0.1.0"

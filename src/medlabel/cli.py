@@ -1,0 +1,296 @@
+"""The command line: one command a step, each a thin call into the step's module.
+
+Heavy packages are imported inside the commands, so that ``medlabel --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medlabel import __version__
+from medlabel import params as parameters
+from medlabel.errors import MedlabelError
+from medlabel.steps import STEPS
+
+app = typer.Typer(
+    help="Label medical images without a human labeller, and measure how well that works.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Target = Annotated[Path, typer.Option(help="File to write.")]
+Archives = Annotated[
+    list[Path],
+    typer.Option("--archive", help="MedMNIST-layout .npz; one a dataset of the mixture, in order."),
+]
+Pool = Annotated[Path, typer.Option(help="Table of the images that may be drawn.")]
+Threads = Annotated[int, typer.Option(min=1, help="CPU threads for torch.")]
+Device = Annotated[str | None, typer.Option(help="Override params.yaml: auto, cpu or cuda.")]
+EncodersFolder = Annotated[Path, typer.Option("--encoders", help="Folder of encoders.")]
+
+
+class State:
+    """The parameters that the options before the command select."""
+
+    files: list[Path]
+    overrides: list[str]
+
+    @classmethod
+    def params(cls) -> parameters.Params:
+        """Read and check the parameters."""
+        return parameters.read(cls.files, cls.overrides)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def configure(
+    params: Annotated[Path, typer.Option(help="Parameter file.")] = Path("params.yaml"),
+    overlay: Annotated[
+        list[Path] | None, typer.Option(help="Overlay such as config/demo.yaml; repeatable.")
+    ] = None,
+    override: Annotated[
+        list[str] | None, typer.Option("--set", help="key.path=value; repeatable.")
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Select the parameters for the command that follows."""
+    State.files = [params, *(overlay or [])]
+    State.overrides = list(override or [])
+
+
+@app.command(help=STEPS["fetch"].does)
+def fetch(
+    dataset: Annotated[str, typer.Argument(help="MedMNIST flag, such as breastmnist.")],
+    target: Target,
+) -> None:
+    """Fetch one official file and write its checksums and licence beside it."""
+    from medlabel.data import medmnist
+
+    settings = STEPS["fetch"].settings(State.params())
+    medmnist.fetch(dataset, settings["data.size"], target, settings["data"])
+
+
+@app.command(help=STEPS["phantoms"].does)
+def phantoms(
+    kind: Annotated[str, typer.Argument(help="Such as phantom_chest.")],
+    target: Target,
+    captions: Annotated[Path, typer.Option(help="Table of captions to write.")],
+) -> None:
+    """Draw one kind of phantom in MedMNIST's layout."""
+    from medlabel.data import phantoms as drawing
+
+    settings = STEPS["phantoms"].settings(State.params())
+    drawing.write(kind, target, captions, settings["phantoms"], settings["seed"])
+
+
+@app.command(help=STEPS["pool"].does)
+def pool(
+    archive: Archives,
+    target: Target,
+    audit: Annotated[Path, typer.Option(help="JSON of duplicate images to write.")],
+) -> None:
+    """List the eligible images and audit them for duplicates across roles."""
+    from medlabel.data import mixtures
+
+    settings = STEPS["pool"].settings(State.params())
+    mixture = settings["mixture"]
+    archives = dict(zip(mixture.datasets, archive, strict=True))
+    size = settings["data.size"]
+    mixtures.write_pool(mixture, archives, size, target, settings["seed"])
+    mixtures.write_audit(target, archives, size, audit)
+
+
+@app.command(help=STEPS["mix"].does)
+def mix(
+    pool: Pool,
+    block: Annotated[str, typer.Option(help="Seeds, first-last, such as 0000-0014.")],
+    target: Target,
+) -> None:
+    """Draw the images of each seed."""
+    from medlabel.data import mixtures
+
+    settings = STEPS["mix"].settings(State.params())
+    mixtures.write_draw(settings["mixture"], pool, block, target, settings["seed"])
+
+
+@app.command(help=STEPS["pretrain"].does)
+def pretrain(
+    phantoms: Annotated[Path, typer.Option(help="Folder of phantoms and their captions.")],
+    encoders: EncodersFolder,
+    resume: Annotated[Path, typer.Option(help="Folder for the state of an unfinished training.")],
+    threads: Threads = 1,
+    device: Device = None,
+) -> None:
+    """Train on captioned phantoms."""
+    from medlabel.data.catalogue import PHANTOMS, is_volumetric
+    from medlabel.teacher import pretrain as training
+
+    params = State.params()
+    settings = STEPS["pretrain"].settings(params)
+    kinds = [kind for kind in PHANTOMS if not is_volumetric(kind)]
+    checkpoints = settings["pretrain"].checkpoints
+    training.pretrain(
+        archives={kind: phantoms / f"{kind}.npz" for kind in kinds},
+        captions={kind: phantoms / f"{kind}.captions.parquet" for kind in kinds},
+        folders={
+            step: encoders / name for step, name in zip(checkpoints, params.encoders, strict=True)
+        },
+        settings=settings["pretrain"],
+        size=settings["phantoms.size"],
+        device=device or settings["device"],
+        threads=threads,
+        seed=settings["seed"],
+        resume=resume,
+    )
+
+
+@app.command(help=STEPS["adopt"].does)
+def adopt(
+    encoder: Annotated[Path, typer.Option(help="Folder of the encoder to write.")],
+) -> None:
+    """Download or copy a published model and record its checksum."""
+    from medlabel.teacher import encoder as encoders
+
+    encoders.adopt(STEPS["adopt"].settings(State.params())["teacher"], encoder)
+
+
+@app.command(help=STEPS["embed"].does)
+def embed(
+    archive: Archives,
+    pool: Pool,
+    encoders: EncodersFolder,
+    embeddings: Annotated[Path, typer.Option(help="Folder of embeddings to write.")],
+    cache: Annotated[Path, typer.Option(help="Folder of embeddings by content; never stale.")],
+    threads: Threads = 1,
+    device: Device = None,
+) -> None:
+    """Embed the pool with every encoder of the study."""
+    from medlabel.teacher import embed as embedding
+
+    params = State.params()
+    settings = STEPS["embed"].settings(params)
+    embedding.embed(
+        encoders=[encoders / name for name in params.encoders],
+        archives=dict(zip(params.mixture.datasets, archive, strict=True)),
+        pool=pool,
+        targets=[embeddings / f"{name}.parquet" for name in params.encoders],
+        settings=settings["embed"],
+        cache=cache,
+        device=device or settings["device"],
+        threads=threads,
+    )
+
+
+@app.command(help=STEPS["pseudolabel"].does)
+def pseudolabel(
+    pool: Pool,
+    encoders: EncodersFolder,
+    embeddings: Annotated[Path, typer.Option(help="Folder of embeddings.")],
+    pseudolabels: Annotated[Path, typer.Option(help="Folder of pseudo-labels to write.")],
+    threads: Threads = 1,
+    device: Device = None,
+) -> None:
+    """Label the pool with every encoder of the study."""
+    from medlabel.teacher import zeroshot
+
+    params = State.params()
+    settings = STEPS["pseudolabel"].settings(params)
+    zeroshot.write(
+        encoders=[encoders / name for name in params.encoders],
+        embeddings=[embeddings / f"{name}.parquet" for name in params.encoders],
+        pool=pool,
+        targets=[pseudolabels / f"{name}.parquet" for name in params.encoders],
+        settings=settings["pseudolabel"],
+        classes=[entry.name for entry in settings["mixture.classes"]],
+        device=device or settings["device"],
+        threads=threads,
+    )
+
+
+@app.command(help=STEPS["students"].does)
+def students(
+    archive: Archives,
+    draw: Annotated[Path, typer.Option(help="Table of the images of each seed.")],
+    block: Annotated[str, typer.Option(help="Seeds, first-last, such as 0000-0014.")],
+    arm: Annotated[str, typer.Option(help="true, permuted_<encoder> or teacher_<encoder>.")],
+    pseudolabels: Annotated[Path, typer.Option(help="Folder of pseudo-labels.")],
+    predictions: Annotated[Path, typer.Option(help="Table to write: test probabilities.")],
+    curves: Annotated[Path, typer.Option(help="Table to write: loss and accuracy by epoch.")],
+    weights: Annotated[Path, typer.Option(help="Safetensors to write: weights of chosen seeds.")],
+    threads: Threads = 1,
+    device: Device = None,
+) -> None:
+    """Train one student for each seed of the block."""
+    from medlabel.student import students as training
+
+    params = State.params()
+    settings = STEPS["students"].settings(params)
+    labels, _, encoder = arm.partition("_")
+    training.train_block(
+        draw=draw,
+        archives=dict(zip(params.mixture.datasets, archive, strict=True)),
+        pseudolabels=pseudolabels / f"{encoder}.parquet" if encoder else None,
+        labels=training.Labels(labels),
+        block=block,
+        predictions=predictions,
+        curves=curves,
+        weights=weights,
+        settings=settings["student"],
+        pseudolabel=settings["pseudolabel"],
+        classes=[entry.name for entry in settings["mixture.classes"]],
+        size=settings["data.size"],
+        keep_weights=settings["study.keep_weights"],
+        device=device or settings["device"],
+        threads=threads,
+        seed=settings["seed"],
+    )
+
+
+@app.command(help="Write the JSON schema of params.yaml.")
+def schema(target: Target) -> None:
+    """Write the JSON schema of params.yaml."""
+    from medlabel.files import replacing
+
+    with replacing(target) as partial:
+        partial.write_text(parameters.schema(), encoding="utf-8")
+
+
+@app.command(help="Write dvc.yaml from the table of steps.")
+def stages(target: Target) -> None:
+    """Write DVC's stages."""
+    from medlabel.files import replacing
+    from medlabel.stages import dvc_yaml
+
+    with replacing(target) as partial:
+        partial.write_text(dvc_yaml(), encoding="utf-8")
+
+
+def main() -> None:
+    """Run the command line; an expected failure is one line and status 1."""
+    logging.basicConfig(
+        level=os.environ.get("MEDLABEL_LOG", "INFO"),
+        format="%(asctime)s %(message)s",
+        datefmt="%H:%M:%S",
+        stream=sys.stderr,
+    )
+    try:
+        app()
+    except MedlabelError as error:
+        for line in str(error).splitlines():
+            sys.stderr.write(f"medlabel: error: {line}\n")
+        sys.exit(1)

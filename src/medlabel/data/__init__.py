@@ -1,0 +1,1 @@
+"""Images: MedMNIST's files, phantoms, and mixtures of both."""

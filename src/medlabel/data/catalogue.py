@@ -1,0 +1,130 @@
+"""Which datasets there are: MedMNIST's own table, and the phantoms."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+SIZES_2D = (28, 64, 128, 224)
+SIZES_3D = (28, 64)
+
+PHANTOMS = (
+    "phantom_chest",
+    "phantom_breast",
+    "phantom_brain",
+    "phantom_abdomen",
+    "phantom_hand",
+    "phantom_retina",
+    "phantom_blood",
+    "phantom_skin",
+    "phantom_colon",
+    "phantom_oct",
+    "phantom_vessel3d",
+)
+
+
+@cache
+def _load_info() -> dict[str, dict[str, Any]]:
+    # `import medmnist` imports torch and torchvision (4 s); its table alone needs neither.
+    package = importlib.util.find_spec("medmnist")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError("medmnist is not installed")
+    path = Path(package.origin).with_name("info.py")
+    spec = importlib.util.spec_from_file_location("medlabel._medmnist_info", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    info: dict[str, dict[str, Any]] = module.INFO
+    return info
+
+
+INFO = _load_info()
+DATASETS = tuple(INFO)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One official file: where it lies and what it holds.
+
+    Attributes
+    ----------
+    flag
+        MedMNIST's name of the dataset, such as ``"breastmnist"``.
+    size
+        Edge length in pixels or voxels.
+    url, md5
+        As published in `medmnist.INFO`.
+    task
+        ``"binary-class"``, ``"multi-class"``, ``"multi-label, binary-class"`` or
+        ``"ordinal-regression"``.
+    labels
+        Meaning of each label, in label order.
+    samples
+        Number of images in each split.
+    channels
+        1 (grey) or 3 (RGB).
+    licence
+        Of the images.
+    """
+
+    flag: str
+    size: int
+    url: str
+    md5: str
+    task: str
+    labels: tuple[str, ...]
+    samples: dict[str, int]
+    channels: int
+    licence: str
+
+    @property
+    def file_name(self) -> str:
+        """Name of the file on Zenodo and in ~/.medmnist."""
+        return f"{self.flag}.npz" if self.size == 28 else f"{self.flag}_{self.size}.npz"
+
+    @property
+    def non_commercial(self) -> bool:
+        """Whether the licence forbids commercial use (DermaMNIST's does)."""
+        return "NC" in self.licence
+
+
+def is_phantom(dataset: str) -> bool:
+    """Whether a dataset is drawn by this package rather than measured on people."""
+    return dataset in PHANTOMS
+
+
+def is_volumetric(dataset: str) -> bool:
+    """Whether a dataset holds volumes rather than images."""
+    return dataset.endswith("3d")
+
+
+def sizes(dataset: str) -> tuple[int, ...]:
+    """Return the published edge lengths of an official dataset."""
+    return SIZES_3D if is_volumetric(dataset) else SIZES_2D
+
+
+def source(flag: str, size: int) -> Source:
+    """Look up one official file.
+
+    Raises
+    ------
+    KeyError
+        When MedMNIST has no such dataset or size; parameters are checked before this is called.
+    """
+    entry = INFO[flag]
+    suffix = "" if size == 28 else f"_{size}"
+    return Source(
+        flag=flag,
+        size=size,
+        url=entry[f"url{suffix}"],
+        md5=entry[f"MD5{suffix}"],
+        task=entry["task"],
+        labels=tuple(entry["label"][str(index)] for index in range(len(entry["label"]))),
+        samples=dict(entry["n_samples"]),
+        channels=entry["n_channels"],
+        licence=entry["license"],
+    )

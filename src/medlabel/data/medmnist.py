@@ -1,0 +1,251 @@
+"""The official MedMNIST files: found on a mirror or downloaded, and checked before use.
+
+Files, MD5 sums and licences are those of `medmnist.INFO` (Yang et al., MedMNIST v2, Scientific Data
+10:41, 2023; the larger sizes are MedMNIST+, Zenodo record 10519652).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medlabel import files, params, progress
+from medlabel.data import catalogue
+from medlabel.errors import MedlabelError
+
+if TYPE_CHECKING:
+    import requests
+
+logger = logging.getLogger("medlabel")
+
+MIRROR_VARIABLE = "MEDLABEL_MIRROR"
+CHUNK_BYTES = 1 << 20
+FIRST_WAIT = 1.0  # seconds before the first retry; each further wait is twice as long
+LONGEST_WAIT = 60.0  # seconds
+
+OK, PARTIAL_CONTENT, NOT_FOUND, GONE, RANGE_NOT_SATISFIABLE = 200, 206, 404, 410, 416
+# Request Timeout, Too Early, Too Many Requests: the only 4xx that a later attempt may cure.
+PASSING_CLIENT_ERRORS = (408, 425, 429)
+
+
+class _AttemptError(Exception):
+    """Why one attempt to get a file from one place failed; another attempt may succeed."""
+
+
+class _PlaceError(Exception):
+    """Why a place does not deliver a file."""
+
+
+class _NotHeldError(_PlaceError):
+    """A place works but has no such file."""
+
+
+def fetch(flag: str, size: int, target: Path, settings: params.Data) -> None:
+    """Bring one official file to `target`, and its facts to the .json beside it.
+
+    Places are tried in this order: the folder or address in ``MEDLABEL_MIRROR``,
+    `settings.mirrors`, ``~/.medmnist``, Zenodo. A file that is already at `target` with the right
+    MD5 is kept. Downloads go to ``<target>.part``, which a later run continues.
+
+    Parameters
+    ----------
+    flag
+        MedMNIST's name of the dataset.
+    size
+        Edge length in pixels or voxels.
+    target
+        The .npz to write.
+    settings
+        Mirrors, retries and timeout.
+
+    Raises
+    ------
+    MedlabelError
+        When MedMNIST does not publish that size, when no place delivers a file with the published
+        MD5, or when the disk is full.
+    """
+    if size not in catalogue.sizes(flag):
+        published = ", ".join(map(str, catalogue.sizes(flag)))
+        raise MedlabelError(f"data.size: {size} given; {flag} is published in {published}.")
+    source = catalogue.source(flag, size)
+    if source.non_commercial:
+        logger.warning("%s: its licence (%s) forbids commercial use", flag, source.licence)
+    if target.is_file() and files.digest(target, "md5") == source.md5:
+        logger.info("%s: already here, MD5 as published", target)
+    else:
+        _obtain(source, target, settings)
+    _write_facts(source, target)
+
+
+def _write_facts(source: catalogue.Source, target: Path) -> None:
+    facts = {
+        "flag": source.flag,
+        "size": source.size,
+        "url": source.url,
+        "md5": source.md5,
+        "sha256": files.digest(target),
+        "bytes": target.stat().st_size,
+        "licence": source.licence,
+        "non_commercial": source.non_commercial,
+        "task": source.task,
+        "labels": list(source.labels),
+    }
+    files.write_json(target.with_suffix(".json"), facts)
+
+
+def _obtain(source: catalogue.Source, target: Path, settings: params.Data) -> None:
+    failures = []
+    for place in _places(source, settings):
+        try:
+            if _is_address(place):
+                _download(place, source, target, settings)
+            else:
+                _copy(Path(place), source, target)
+        except _PlaceError as failure:
+            level = logging.INFO if isinstance(failure, _NotHeldError) else logging.WARNING
+            logger.log(level, "%s: %s; skipped", place, failure)
+            failures.append(f"{place} ({failure})")
+        else:
+            logger.info("%s: taken from %s, MD5 as published", target, place)
+            return
+    raise MedlabelError(
+        f"{target}: expected {source.file_name} with MD5 {source.md5} from a mirror or Zenodo, "
+        f"found none; tried {', '.join(failures)}. Name a folder or an address that has the file "
+        f"in {MIRROR_VARIABLE} or data.mirrors, or connect and run again; `make demo` runs without "
+        f"any download."
+    )
+
+
+def _places(source: catalogue.Source, settings: params.Data) -> list[str]:
+    mirrors = [os.environ.get(MIRROR_VARIABLE, ""), *settings.mirrors]
+    held = [_within(mirror, source.file_name) for mirror in mirrors if mirror]
+    return [*held, str(Path.home() / ".medmnist" / source.file_name), source.url]
+
+
+def _within(mirror: str, name: str) -> str:
+    if _is_address(mirror):
+        return f"{mirror.rstrip('/')}/{name}"
+    return str(Path(mirror).expanduser() / name)
+
+
+def _is_address(place: str) -> bool:
+    return place.startswith(("http://", "https://"))
+
+
+def _copy(original: Path, source: catalogue.Source, target: Path) -> None:
+    with files.replacing(target) as partial:
+        try:
+            shutil.copyfile(original, partial)
+        except FileNotFoundError as error:
+            raise _NotHeldError("no such file") from error
+        except OSError as error:
+            failure = files.disk_error(error, target)
+            if isinstance(failure, MedlabelError):
+                raise failure from error
+            raise _PlaceError(error.strerror) from error
+        if difference := _md5_difference(partial, source):
+            raise _PlaceError(difference)
+
+
+def _md5_difference(path: Path, source: catalogue.Source) -> str:
+    found = files.digest(path, "md5")
+    return "" if found == source.md5 else f"MD5 expected {source.md5}, found {found}"
+
+
+def _download(url: str, source: catalogue.Source, target: Path, settings: params.Data) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.part")
+    waits = [min(FIRST_WAIT * 2**retry, LONGEST_WAIT) for retry in range(settings.retries)]
+    for wait in [*waits, None]:
+        try:
+            _attempt(url, source, part, settings.timeout)
+            break
+        except _AttemptError as failure:
+            if wait is None:
+                raise _PlaceError(str(failure)) from failure
+            logger.warning("%s: %s; next attempt in %g s", url, failure, wait)
+        time.sleep(wait)
+    part.chmod(0o644)
+    part.replace(target)
+
+
+def _attempt(url: str, source: catalogue.Source, part: Path, timeout: float) -> None:
+    """Complete the partial file from one address and check it."""
+    import requests
+
+    try:
+        _transfer(url, source, part, timeout)
+    except requests.Timeout as error:
+        raise _AttemptError(f"no answer within {timeout:g} s") from error
+    except requests.RequestException as error:
+        raise _AttemptError(_root_cause(error)) from error
+    if difference := _md5_difference(part, source):
+        part.unlink()
+        raise _AttemptError(difference)
+
+
+def _root_cause(error: BaseException) -> str:
+    while error.__context__ is not None:
+        error = error.__context__
+    return f"{type(error).__name__}: {error}"
+
+
+def _transfer(url: str, source: catalogue.Source, part: Path, timeout: float) -> None:
+    import requests
+
+    held = part.stat().st_size if part.exists() else 0
+    if held and not _md5_difference(part, source):
+        return
+    # Ranges count encoded bytes: the end of a compressed answer could not be asked for.
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={held}-"} if held else {})
+    with requests.get(url, headers=headers, stream=True, timeout=timeout) as response:
+        if response.status_code == OK:
+            _append(response, part, 0)
+        elif response.status_code == PARTIAL_CONTENT:
+            _append(response, part, held)
+        elif response.status_code == RANGE_NOT_SATISFIABLE and held:
+            part.unlink()
+            raise _AttemptError(f"the {held} bytes downloaded before are no part of this file")
+        else:
+            raise _refusal(response)
+
+
+def _refusal(response: requests.Response) -> Exception:
+    status = response.status_code
+    reason = f"HTTP {status} {response.reason}"
+    if status in (NOT_FOUND, GONE):
+        return _NotHeldError(reason)
+    if 400 <= status < 500 and status not in PASSING_CLIENT_ERRORS:
+        return _PlaceError(reason)
+    return _AttemptError(reason)
+
+
+def _append(response: requests.Response, part: Path, held: int) -> None:
+    """Write the body of an answer behind the first `held` bytes of the partial file."""
+    import requests
+
+    try:
+        with part.open("r+b" if held else "wb") as stream:
+            stream.seek(held)
+            for chunk in _chunks(response, part.stem):
+                stream.write(chunk)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except requests.RequestException:
+        raise
+    except OSError as error:
+        raise files.disk_error(error, part) from error
+
+
+def _chunks(response: requests.Response, name: str) -> Iterable[bytes]:
+    chunks: Iterable[bytes] = response.iter_content(CHUNK_BYTES)
+    length = response.headers.get("Content-Length", "")
+    if not length.isdecimal():
+        return chunks
+    total = -(-int(length) // CHUNK_BYTES)
+    return progress.track(chunks, f"download {name} (MiB)", total)

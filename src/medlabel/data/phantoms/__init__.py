@@ -1,0 +1,220 @@
+"""Phantoms: medical images drawn by procedures, with captions, in MedMNIST's layout.
+
+They show no patient and stand for no measurement: they let a vision-language model be trained,
+and every step of the pipeline be tried, where no data can be downloaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medlabel import files, progress
+from medlabel.data.phantoms import (
+    microscopy,
+    photography,
+    radiography,
+    scanner,
+    tomography,
+    ultrasound,
+    vessels,
+)
+from medlabel.data.phantoms.canvas import Array, Plane, average_down, oversampling, plane
+from medlabel.data.phantoms.captions import caption
+from medlabel.randomness import stream
+
+if TYPE_CHECKING:
+    from monai.transforms.compose import Compose
+
+    from medlabel import params
+
+__all__ = ["FINDINGS", "Drawing", "draw", "write"]
+
+Renderer: TypeAlias = Callable[[np.random.Generator, str, int], Array]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Images of one kind with what they show.
+
+    Attributes
+    ----------
+    images
+        uint8 (n, size, size), (n, size, size, 3) in colour, (n, size, size, size) in 3-D.
+    labels
+        uint8 (n, 1): index into `FINDINGS` of the kind.
+    findings
+        What each image shows, in words; finer than its label where a real set merges findings.
+    captions
+        A sentence for each image.
+    styles
+        The style of each caption, a key of `captions.STYLES`.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+    findings: list[str]
+    captions: list[str]
+    styles: list[str]
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How a kind is drawn.
+
+    Attributes
+    ----------
+    render
+        Draws one image of a finding at a size: (size, size), (size, size, 3) or (size, size, size).
+    labels
+        Meaning of each label.
+    findings
+        What may be drawn, and the label it has.
+    colour
+        Whether the last axis of an image holds RGB.
+    """
+
+    render: Callable[[np.random.Generator, str, int], Array]
+    labels: tuple[str, ...]
+    findings: Mapping[str, int]
+    colour: bool = False
+
+
+def _flat(artist: Callable[[np.random.Generator, str, Plane], Array]) -> Renderer:
+    """Let an artist draw finely, then average down to the size asked for."""
+
+    def render(rng: np.random.Generator, finding: str, size: int) -> Array:
+        factor = oversampling(size)
+        return average_down(artist(rng, finding, plane(size * factor)), factor)
+
+    return render
+
+
+def _one_label_each(findings: Iterable[str]) -> dict[str, int]:
+    return {finding: label for label, finding in enumerate(findings)}
+
+
+def _kind(render: Renderer, *findings: str, colour: bool = False) -> _Kind:
+    return _Kind(render, findings, _one_label_each(findings), colour)
+
+
+_VESSELS = "phantom_vessel3d"
+# Labels have the order of the real set's labels, where there is a real set.
+_KINDS = {
+    "phantom_chest": _kind(_flat(radiography.chest), "normal", "pneumonia"),
+    "phantom_breast": _Kind(
+        _flat(ultrasound.breast),
+        ("malignant", "normal, benign"),
+        {"malignant mass": 0, "benign mass": 1, "normal": 1},
+    ),
+    "phantom_brain": _kind(_flat(tomography.brain), "normal", "tumour"),
+    "phantom_abdomen": _kind(_flat(tomography.abdomen), "normal", "liver lesion"),
+    "phantom_hand": _kind(_flat(radiography.hand), "normal", "fracture"),
+    "phantom_retina": _kind(_flat(photography.retina), *photography.GRADES, colour=True),
+    "phantom_blood": _kind(_flat(microscopy.blood), *microscopy.BLOOD_CELLS, colour=True),
+    "phantom_skin": _kind(_flat(photography.skin), *photography.LESIONS, colour=True),
+    "phantom_colon": _kind(_flat(microscopy.colon), *microscopy.TISSUES, colour=True),
+    "phantom_oct": _kind(_flat(tomography.macula), *tomography.MACULAR_FINDINGS),
+    _VESSELS: _kind(vessels.vessel, "vessel", "aneurysm"),
+}
+
+FINDINGS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {name: kind.labels for name, kind in _KINDS.items()}
+)
+
+
+def draw(kind: str, count: int, size: int, seed: int, purpose: str, artefacts: bool) -> Drawing:
+    """Draw phantoms of one kind.
+
+    Image `i` depends on `seed`, `kind`, `purpose` and `i` alone, so a longer series begins with
+    the shorter one; its anatomy and its caption do not depend on `size`.
+
+    Parameters
+    ----------
+    kind
+        One of `catalogue.PHANTOMS`.
+    count
+        Number of images.
+    size
+        Edge in pixels or voxels.
+    seed
+        Root of the random streams.
+    purpose
+        Names an independent series, such as a split.
+    artefacts
+        Add scanner artefacts, by MONAI. Volumes of vessels are segmented after that.
+
+    Raises
+    ------
+    KeyError
+        When there is no such kind.
+    """
+    recipe = _KINDS[kind]
+    transforms = _transforms() if artefacts else None
+    choices = list(recipe.findings)
+    images, findings, captions, styles = [], [], [], []
+    for index in range(count):
+        rng = stream(seed, "phantom", kind, purpose, index)
+        finding = choices[rng.integers(len(choices))]
+        style, sentence = caption(rng, kind, finding)
+        image = recipe.render(rng, finding, size)
+        if transforms is not None:
+            image = scanner.apply(transforms, image, rng, colour=recipe.colour)
+        if kind == _VESSELS:
+            image = vessels.segment(image)
+        images.append(np.round(np.clip(image, 0, 1) * 255).astype(np.uint8))
+        findings.append(finding)
+        captions.append(sentence)
+        styles.append(style)
+    labels = np.array([[recipe.findings[finding]] for finding in findings], np.uint8)
+    return Drawing(np.stack(images), labels, findings, captions, styles)
+
+
+def write(kind: str, target: Path, captions: Path, phantoms: params.Phantoms, seed: int) -> None:
+    """Draw the three splits of one kind and write them in MedMNIST's layout.
+
+    Parameters
+    ----------
+    kind
+        One of `catalogue.PHANTOMS`.
+    target
+        The .npz: {train,val,test}_images and {train,val,test}_labels.
+    captions
+        A parquet table: split, row, kind, finding, style, caption.
+    phantoms
+        Size, counts and artefacts.
+    seed
+        Root of the random streams.
+    """
+    import pandas as pd
+
+    arrays: dict[str, NDArray[np.uint8]] = {}
+    tables = []
+    splits = phantoms.counts.model_dump()
+    for split, count in progress.track(splits.items(), f"draw {kind}", len(splits)):
+        drawing = draw(kind, count, phantoms.size, seed, split, phantoms.artefacts)
+        arrays[f"{split}_images"] = drawing.images
+        arrays[f"{split}_labels"] = drawing.labels
+        columns = {
+            "split": split,
+            "row": np.arange(count, dtype=np.int32),
+            "kind": kind,
+            "finding": drawing.findings,
+            "style": drawing.styles,
+            "caption": drawing.captions,
+        }
+        tables.append(pd.DataFrame(columns))
+    files.write_npz(target, arrays)
+    files.write_parquet(captions, pd.concat(tables, ignore_index=True))
+
+
+@cache
+def _transforms() -> Compose:
+    return scanner.build()

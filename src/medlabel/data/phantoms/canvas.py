@@ -1,0 +1,272 @@
+"""Drawing primitives: a plane of coordinates, soft shapes, smooth random textures.
+
+Everything is drawn in body coordinates, from -1 to 1 across the image whatever its size in
+pixels, so that one drawing serves every resolution. Shapes are signed distances (negative
+inside, the units of the plane); `cover` turns a distance into a coverage between 0 and 1, `paint`
+blends a grey level or a colour in by coverage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[np.floating[Any]]
+Point: TypeAlias = tuple[float, float]
+
+SUPERSAMPLED_EDGE = 72
+# Standard deviation of white noise after interpolation by cubic B-splines along one axis.
+SPLINE_DEVIATION = 0.692
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Body coordinates of every pixel.
+
+    Attributes
+    ----------
+    x, y
+        float32 (edge, edge): to the right and downwards, -1 to 1 where nothing was moved.
+    """
+
+    x: Array
+    y: Array
+
+    @property
+    def edge(self) -> int:
+        """Pixels along a side."""
+        return len(self.x)
+
+    def move(
+        self,
+        rng: np.random.Generator,
+        shift: float,
+        zoom: tuple[float, float],
+        turn: float,
+    ) -> Plane:
+        """Return the plane as a body sees it that lies shifted, zoomed and turned at random.
+
+        Parameters
+        ----------
+        rng
+            Source of the pose.
+        shift
+            Standard deviation of the position along each axis.
+        zoom
+            Least and greatest magnification; the two axes differ by up to 10 %.
+        turn
+            Standard deviation of the rotation in degrees.
+        """
+        centre_x, centre_y = shift * rng.standard_normal(2)
+        stretch = rng.uniform(0.95, 1.05)
+        scale = rng.uniform(*zoom)
+        angle = np.deg2rad(turn) * rng.standard_normal()
+        x, y = (self.x - centre_x) / (scale * stretch), (self.y - centre_y) / (scale / stretch)
+        cosine, sine = np.cos(angle), np.sin(angle)
+        return Plane(
+            (cosine * x + sine * y).astype(np.float32), (cosine * y - sine * x).astype(np.float32)
+        )
+
+    def warp(self, rng: np.random.Generator, cells: int, amount: float) -> Plane:
+        """Return the plane bent smoothly: `amount` is the standard deviation of the shift."""
+        return Plane(
+            self.x + amount * texture(rng, self.edge, (cells, cells)),
+            self.y + amount * texture(rng, self.edge, (cells, cells)),
+        )
+
+
+@cache
+def plane(edge: int) -> Plane:
+    """Return the coordinates of the pixel centres of a square image of `edge` pixels a side."""
+    axis = ((np.arange(edge) + 0.5) * (2 / edge) - 1).astype(np.float32)
+    x, y = np.meshgrid(axis, axis)
+    for coordinate in (x, y):
+        coordinate.flags.writeable = False
+    return Plane(x, y)
+
+
+def oversampling(size: int) -> int:
+    """Pixels drawn along a side for each pixel of an image of `size`: small ones need more."""
+    return max(2, round(SUPERSAMPLED_EDGE / size))
+
+
+def average_down(image: Array, factor: int) -> Array:
+    """Average blocks of `factor` x `factor` pixels of an image (H, W) or (H, W, C)."""
+    height, width = image.shape[0] // factor, image.shape[1] // factor
+    blocks = image.reshape(height, factor, width, factor, -1).mean((1, 3))
+    return blocks.reshape(height, width, *image.shape[2:])
+
+
+def cover(distance: Array, softness: float) -> Array:
+    """Coverage of a shape: 1 inside, 0 outside, a smooth step of width `softness` between."""
+    step = np.clip(0.5 - distance / softness, 0, 1)
+    smooth: Array = step * step * (3 - 2 * step)
+    return smooth
+
+
+def paint(image: Array, coverage: Array, level: float | Array | Sequence[float]) -> None:
+    """Blend `level` into `image` in place.
+
+    Parameters
+    ----------
+    image
+        (edge, edge) grey or (edge, edge, 3) colour.
+    coverage
+        (edge, edge) between 0 and 1.
+    level
+        A grey level, a colour, or an array as large as the image.
+    """
+    if image.ndim == 3:
+        coverage = coverage[..., None]
+    image += coverage * (np.asarray(level, np.float32) - image)
+
+
+def ellipse(where: Plane, centre: Point, radii: Point, angle: float = 0.0) -> Array:
+    """Signed distance to an ellipse, exact for circles, approximate elsewhere.
+
+    `angle` in radians turns the ellipse clockwise on the screen.
+    """
+    along, across = _local(where, centre, angle)
+    radius = np.sqrt((along / radii[0]) ** 2 + (across / radii[1]) ** 2)
+    return (radius - 1) * min(radii)
+
+
+def blob(
+    rng: np.random.Generator,
+    where: Plane,
+    centre: Point,
+    radii: Point,
+    roughness: float,
+    lobes: int = 6,
+) -> Array:
+    """Signed distance to an ellipse, turned at random, whose outline wavers.
+
+    `roughness` is the standard deviation of the relative radius, spread over `lobes` harmonics.
+    """
+    along, across = _local(where, centre, rng.uniform(0, np.pi))
+    along, across = along / radii[0], across / radii[1]
+    direction = np.arctan2(across, along)
+    weight = roughness / np.sqrt(np.arange(2, lobes + 2))
+    outline = np.ones_like(along)
+    for harmonic, amplitude in enumerate(weight * rng.standard_normal(lobes), start=2):
+        outline += amplitude * np.cos(harmonic * direction + np.float32(rng.uniform(0, 2 * np.pi)))
+    return (np.hypot(along, across) - np.maximum(outline, 0.2)) * min(radii)
+
+
+def strokes(where: Plane, lines: Array, widths: Array) -> Array:
+    """Signed distance to the union of thick line segments with round ends.
+
+    Parameters
+    ----------
+    where
+        The plane to draw on.
+    lines
+        float (n, 2, 2): start and end of each segment, as (x, y).
+    widths
+        float (n,): half the thickness of each.
+    """
+    nearest = np.full_like(where.x, np.inf)
+    for (start, end), width in zip(lines, widths, strict=True):
+        along_x, along_y = end - start
+        length = max(along_x**2 + along_y**2, 1e-9)
+        from_x, from_y = where.x - np.float32(start[0]), where.y - np.float32(start[1])
+        part = np.clip(
+            (from_x * np.float32(along_x / length) + from_y * np.float32(along_y / length)), 0, 1
+        )
+        gap_x, gap_y = from_x - part * np.float32(along_x), from_y - part * np.float32(along_y)
+        np.minimum(nearest, np.sqrt(gap_x * gap_x + gap_y * gap_y) - np.float32(width), out=nearest)
+    return nearest
+
+
+def path(points: Array) -> Array:
+    """Segments (n - 1, 2, 2) that join points (n, 2), for `strokes`."""
+    return np.stack([points[:-1], points[1:]], axis=1)
+
+
+def texture(rng: np.random.Generator, edge: int, cells: tuple[int, int]) -> Array:
+    """Smooth Gaussian noise of mean 0 and standard deviation 1, as float32 (edge, edge).
+
+    White noise on a lattice of `cells` (rows, columns), interpolated by cubic B-splines.
+    """
+    lattice = rng.standard_normal((cells[0] + 3, cells[1] + 3)).astype(np.float32)
+    smooth: Array = _spline(edge, cells[0]) @ lattice @ _spline(edge, cells[1]).T
+    return smooth / np.float32(SPLINE_DEVIATION**2)
+
+
+def clouds(
+    rng: np.random.Generator, edge: int, cells: tuple[int, int], octaves: int, decay: float
+) -> Array:
+    """Sum of textures, each twice as fine as the one before and `decay` times as strong."""
+    total = np.zeros((edge, edge), np.float32)
+    for octave in range(octaves):
+        scale = 2**octave
+        total += decay**octave * texture(rng, edge, (cells[0] * scale, cells[1] * scale))
+    return total / np.float32(np.sqrt(sum(decay ** (2 * octave) for octave in range(octaves))))
+
+
+def tissue(rng: np.random.Generator, where: Plane, cells: float) -> tuple[Array, Array, Array]:
+    """Scatter cells over the plane, about `cells` along a length of 1.
+
+    Worley's cellular basis (SIGGRAPH 1996): one seed at random in each square of a lattice.
+
+    Returns
+    -------
+    tuple of Array
+        Distances to the nearest and to the second nearest seed in units of a square's side, and
+        a random number between 0 and 1 that belongs to the nearest seed.
+    """
+    across, down = where.x * np.float32(cells), where.y * np.float32(cells)
+    left, top = np.floor(across).astype(np.intp), np.floor(down).astype(np.intp)
+    columns, rows = left - left.min(), top - top.min()
+    seeds = rng.random((rows.max() + 3, columns.max() + 3, 3), dtype=np.float32)
+    offset_x, offset_y = across - left, down - top
+    first, second = np.full_like(across, 9), np.full_like(across, 9)
+    identity = np.zeros_like(across)
+    for row in range(3):
+        for column in range(3):
+            seed = seeds[rows + row, columns + column]
+            gap = np.hypot(
+                offset_x - (column - 1) - seed[..., 0], offset_y - (row - 1) - seed[..., 1]
+            )
+            closer = gap < first
+            second = np.where(closer, first, np.minimum(second, gap))
+            first = np.where(closer, gap, first)
+            identity = np.where(closer, seed[..., 2], identity)
+    return first, second, identity
+
+
+def between(rng: np.random.Generator, low: float, high: float) -> float:
+    """Draw a number, uniformly between `low` and `high`."""
+    return float(rng.uniform(low, high))
+
+
+def colour(rng: np.random.Generator, mean: Sequence[float], deviation: float) -> Array:
+    """Draw an RGB colour: brightness and hue vary by `deviation` each."""
+    mixed = np.asarray(mean) + deviation * (rng.standard_normal() + 0.5 * rng.standard_normal(3))
+    return np.clip(mixed, 0, 1).astype(np.float32)
+
+
+def _local(where: Plane, centre: Point, angle: float) -> tuple[Array, Array]:
+    cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    x, y = where.x - np.float32(centre[0]), where.y - np.float32(centre[1])
+    return cosine * x + sine * y, cosine * y - sine * x
+
+
+@cache
+def _spline(edge: int, cells: int) -> Array:
+    position = (np.arange(edge) + 0.5) * cells / edge
+    first = position.astype(int)
+    t = position - first
+    weights = np.stack(
+        [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]
+    )
+    basis = np.zeros((edge, cells + 3), np.float32)
+    for tap, weight in enumerate(weights / 6):
+        basis[np.arange(edge), first + tap] = weight
+    basis.flags.writeable = False
+    return basis

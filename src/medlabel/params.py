@@ -1,0 +1,516 @@
+"""Every parameter of the study: its type, unit, bounds and meaning.
+
+This model is the only place that says what `params.yaml` may hold. The JSON schema under
+`workflow/schemas/` is generated from it (`medlabel schema`), so an editor completes and checks the
+file while it is typed.
+"""
+
+from __future__ import annotations
+
+import json
+import types
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from medlabel.data.catalogue import (
+    DATASETS,
+    PHANTOMS,
+    SIZES_2D,
+    SIZES_3D,
+    is_phantom,
+    is_volumetric,
+)
+from medlabel.errors import MedlabelError
+
+Split = Literal["train", "val", "test"]
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Rate = Annotated[float, Field(gt=0, le=10)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=60)]
+
+
+def _known_dataset(name: str) -> str:
+    if name not in DATASETS and name not in PHANTOMS:
+        raise ValueError(f"one of {', '.join([*DATASETS, *PHANTOMS])}")
+    return name
+
+
+Dataset = Annotated[str, AfterValidator(_known_dataset)]
+
+
+class Section(BaseModel):
+    """A block of parameters: unknown keys are refused, values are never coerced."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Folders(Section):
+    """Where the study writes."""
+
+    data: str = Field(min_length=1, description="Folder of all that is large: DVC keeps it.")
+    results: str = Field(
+        min_length=1, description="Folder of metrics, tables and figures: Git keeps it."
+    )
+
+
+class Data(Section):
+    """Download of MedMNIST's files."""
+
+    size: int = Field(
+        description=f"Edge length in pixels: one of {SIZES_2D} in 2-D and {SIZES_3D} in 3-D."
+    )
+    mirrors: list[str] = Field(
+        description="Folders or http(s) addresses that hold `<dataset>.npz`; searched in this "
+        "order, after MEDLABEL_MIRROR and before ~/.medmnist and Zenodo."
+    )
+    retries: int = Field(ge=0, le=100, description="Further attempts after a failed download.")
+    timeout: float = Field(gt=0, le=3600, description="Seconds without a byte before giving up.")
+
+    @model_validator(mode="after")
+    def _size_exists(self) -> Self:
+        if self.size not in {*SIZES_2D, *SIZES_3D}:
+            raise ValueError(f"size: {self.size} given, one of {SIZES_2D} allowed")
+        return self
+
+
+class PhantomCounts(Section):
+    """Images of each kind of phantom, split as MedMNIST splits its own."""
+
+    train: Count = Field(description="Images a kind in the training split.")
+    val: Count = Field(description="Images a kind in the validation split.")
+    test: Count = Field(description="Images a kind in the test split.")
+
+
+class Phantoms(Section):
+    """Procedurally drawn images with captions."""
+
+    size: int = Field(ge=14, le=512, description="Edge length in pixels (voxels in 3-D).")
+    counts: PhantomCounts
+    artefacts: bool = Field(
+        description="Add scanner artefacts: noise, blur, bias field, ringing, contrast."
+    )
+
+
+class ClassRole(Section):
+    """How many images of a class serve in a role, and which official splits they come from."""
+
+    splits: list[Split] = Field(min_length=1, description="Official splits to draw from.")
+    count: int | None = Field(
+        ge=1, description="Images drawn for each seed, without replacement; null takes all."
+    )
+
+
+class MixtureClass(Section):
+    """One class of a mixed dataset: the images of one source, or some of its labels."""
+
+    name: Name = Field(description="Name of the class.")
+    dataset: Dataset = Field(description="MedMNIST flag or phantom that the images come from.")
+    labels: list[int] | None = Field(
+        description="Keep only images with one of these labels of the source; null keeps all. In "
+        "a multi-label source, images that carry at least one of them."
+    )
+    train: ClassRole = Field(description="Images that the teacher labels for the student.")
+    test: ClassRole = Field(description="Held-out images that teacher and student are judged on.")
+
+    @model_validator(mode="after")
+    def _roles_are_disjoint(self) -> Self:
+        if shared := sorted(set(self.train.splits) & set(self.test.splits)):
+            raise ValueError(
+                f"train.splits and test.splits share {', '.join(shared)}; an image must not "
+                f"be in both"
+            )
+        return self
+
+
+class Mixture(Section):
+    """A dataset made of several: an index of images, redrawn for each seed."""
+
+    name: Name = Field(description="Names result files; begins with phantom_ if a class is one.")
+    pool: int | None = Field(
+        ge=1,
+        description="Images a class and role that the seeds draw from (a fixed random subset, "
+        "which bounds what has to be embedded); null allows all.",
+    )
+    classes: list[MixtureClass] = Field(min_length=2, description="The classes, in label order.")
+
+    @model_validator(mode="after")
+    def _names(self) -> Self:
+        names = [entry.name for entry in self.classes]
+        if len(set(names)) < len(names):
+            raise ValueError(f"classes: the names {', '.join(names)} are not all different")
+        if volumes := [name for name in self.datasets if is_volumetric(name)]:
+            raise ValueError(f"classes: {', '.join(volumes)} given, 2-D datasets allowed")
+        phantom = any(is_phantom(entry.dataset) for entry in self.classes)
+        if phantom != self.name.startswith("phantom_"):
+            raise ValueError(
+                f"name: {self.name!r} given; a name that begins with phantom_ is "
+                f"{'required for' if phantom else 'reserved to'} mixtures that hold phantoms"
+            )
+        return self
+
+    @property
+    def datasets(self) -> list[str]:
+        """The sources, each once, in the order of the classes."""
+        return list(dict.fromkeys(entry.dataset for entry in self.classes))
+
+
+class Teacher(Section):
+    """Which encoder labels the images."""
+
+    source: Literal["pretrain", "open_clip"] = Field(
+        description="`pretrain` trains a small CLIP on phantoms; `open_clip` loads a published one."
+    )
+    name: Name = Field(description="Names the encoder's folder and files.")
+    model: str = Field(
+        min_length=1,
+        description="For open_clip: a model name (`ViT-L-14-quickgelu`), a hub id "
+        "(`hf-hub:org/repo`) or a folder (`local-dir:path`).",
+    )
+    pretrained: str | None = Field(
+        description="For open_clip: the tag (`openai`) or a local file of weights; null for hub "
+        "ids and folders, which hold their own."
+    )
+
+
+class Pretrain(Section):
+    """A small CLIP trained from scratch on captioned phantoms."""
+
+    patch_size: Count = Field(description="Edge of a patch in pixels; divides phantoms.size.")
+    width: Count = Field(description="Channels of both transformers; a multiple of 32.")
+    image_layers: Count = Field(description="Transformer blocks of the image tower.")
+    text_layers: Count = Field(description="Transformer blocks of the text tower.")
+    embed_dim: Count = Field(description="Length of the shared embedding.")
+    context_length: int = Field(ge=8, le=77, description="Tokens of a caption, padding included.")
+    batch_size: int = Field(ge=2, description="Pairs of image and caption a step.")
+    learning_rate: Rate = Field(description="Peak of AdamW's rate.")
+    weight_decay: float = Field(ge=0, le=10, description="AdamW's decoupled weight decay.")
+    warmup_steps: int = Field(ge=0, description="Steps of linear warm-up before cosine decay.")
+    checkpoints: list[Count] = Field(
+        min_length=1,
+        description="Steps after which the weights are kept, rising; the last one ends training. "
+        "Together they are the study's axis of teacher quality.",
+    )
+    study_checkpoint: Count = Field(
+        description="The checkpoint whose student is compared with its teacher in the main "
+        "figure; one of `checkpoints`."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if sorted(set(self.checkpoints)) != self.checkpoints:
+            raise ValueError(f"checkpoints: {self.checkpoints} given, rising steps allowed")
+        if self.study_checkpoint not in self.checkpoints:
+            raise ValueError(
+                f"study_checkpoint: {self.study_checkpoint} given, one of {self.checkpoints} "
+                f"allowed"
+            )
+        if self.width % 32:
+            raise ValueError(f"width: {self.width} given, a multiple of 32 allowed")
+        return self
+
+
+class Embed(Section):
+    """One forward pass of the image tower for each image."""
+
+    batch_size: Count = Field(description="Images a forward pass.")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        description="Arithmetic of the image tower; auto takes bf16 where the processor has "
+        "bfloat16 instructions (AVX512-BF16, AMX, CUDA) and fp32 elsewhere."
+    )
+
+
+class Prompt(Section):
+    """The words that describe a class."""
+
+    label: Name = Field(description="A class of the mixture.")
+    descriptions: list[str] = Field(
+        min_length=1, description="Each is put into each template; the ensemble is their mean."
+    )
+
+
+class Pseudolabel(Section):
+    """Zero-shot labels from text."""
+
+    templates: list[str] = Field(min_length=1, description="Sentences with one {} each.")
+    prompts: list[Prompt] = Field(description="One entry a class of the mixture, in its order.")
+    logit_scale: float | None = Field(
+        gt=0, le=1000, description="Factor on cosines before softmax; null takes the model's own."
+    )
+    select: Literal["all", "top_k"] = Field(
+        description="Train on all pseudo-labelled images, or on the most confident K a class."
+    )
+    k: Count = Field(description="K of top_k.")
+    targets: Literal["hard", "soft"] = Field(
+        description="Train on the most probable class, or on the probabilities."
+    )
+
+    @model_validator(mode="after")
+    def _templates(self) -> Self:
+        for template in self.templates:
+            if template.count("{}") != 1:
+                raise ValueError(f"templates: {template!r} given, one {{}} in each allowed")
+        return self
+
+
+class Optimizer(Section):
+    """The student's optimiser."""
+
+    name: Literal["sgd", "adam", "adamw"] = Field(description="Update rule.")
+    lr: Rate = Field(description="Learning rate.")
+    momentum: float = Field(ge=0, lt=1, description="SGD's momentum; unused by Adam and AdamW.")
+    weight_decay: float = Field(ge=0, le=1, description="L2 penalty (decoupled in AdamW).")
+
+
+class Student(Section):
+    """The small network that learns from the teacher's labels."""
+
+    model: str = Field(
+        pattern=r"^(two_layer_cnn|wide_cnn|timm:[A-Za-z0-9_.]+)$",
+        description="`two_layer_cnn` (the capstone's), `wide_cnn`, or `timm:<any timm model>`.",
+    )
+    channels: Literal[1, 3] = Field(description="1 turns colour to grey; 3 repeats grey.")
+    optimizer: Optimizer
+    batch_size: Count = Field(description="Images a step.")
+    epochs: Count = Field(description="Passes over the training part at most.")
+    patience: Count = Field(
+        description="Epochs without a lower validation loss before training stops."
+    )
+    validation_fraction: Fraction = Field(
+        description="Part of the pseudo-labelled images held back for early stopping."
+    )
+
+
+class Study(Section):
+    """Repeats and statistics."""
+
+    seeds: Count = Field(description="Repeats, each with its own draw, split and initial weights.")
+    seeds_per_job: Count = Field(description="Repeats that one process trains, one after another.")
+    curve: bool = Field(
+        description="Also train students of every other checkpoint, for the teacher-quality curve."
+    )
+    resamples: int = Field(ge=100, le=1_000_000, description="Bootstrap and permutation resamples.")
+    confidence: Fraction = Field(description="Coverage of the intervals.")
+    keep_weights: list[Annotated[int, Field(ge=0)]] = Field(
+        description="Seeds whose student's weights are saved."
+    )
+
+
+class Params(Section):
+    """All parameters of a study."""
+
+    seed: int = Field(ge=0, lt=2**32, description="Root of every random stream.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        description="Where networks run; auto takes CUDA where there is one."
+    )
+    folders: Folders
+    data: Data
+    phantoms: Phantoms
+    mixture: Mixture
+    teacher: Teacher
+    pretrain: Pretrain
+    embed: Embed
+    pseudolabel: Pseudolabel
+    student: Student
+    study: Study
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> Self:
+        classes = [entry.name for entry in self.mixture.classes]
+        prompts = [prompt.label for prompt in self.pseudolabel.prompts]
+        if prompts != classes:
+            raise ValueError(
+                f"pseudolabel.prompts: labels {prompts} given, the classes of the mixture in "
+                f"their order allowed: {classes}"
+            )
+        if self.phantoms.size % self.pretrain.patch_size:
+            raise ValueError(
+                f"pretrain.patch_size: {self.pretrain.patch_size} given, a divisor of "
+                f"phantoms.size ({self.phantoms.size}) allowed"
+            )
+        phantoms = any(is_phantom(name) for name in self.mixture.datasets)
+        if phantoms and self.phantoms.size != self.data.size:
+            raise ValueError(
+                f"phantoms.size: {self.phantoms.size} given, data.size ({self.data.size}) allowed "
+                f"where the mixture holds phantoms"
+            )
+        if outside := [s for s in self.study.keep_weights if s >= self.study.seeds]:
+            raise ValueError(
+                f"study.keep_weights: {outside} given, seeds below study.seeds "
+                f"({self.study.seeds}) allowed"
+            )
+        return self
+
+    @property
+    def encoders(self) -> list[str]:
+        """Names of the encoders to compute, weakest first."""
+        if self.teacher.source == "open_clip":
+            return [self.teacher.name]
+        return [f"{self.teacher.name}_step{step:05d}" for step in self.pretrain.checkpoints]
+
+    @property
+    def study_encoder(self) -> str:
+        """Name of the encoder whose student the main figure compares with its teacher."""
+        if self.teacher.source == "open_clip":
+            return self.teacher.name
+        return f"{self.teacher.name}_step{self.pretrain.study_checkpoint:05d}"
+
+    @property
+    def arms(self) -> list[str]:
+        """What students are trained on, each word naming a folder.
+
+        ``true`` labels (upper bound), the study encoder's labels ``permuted`` among the images
+        (lower bound), and the labels of each ``teacher`` that the study looks at.
+        """
+        teachers = self.encoders if self.study.curve else [self.study_encoder]
+        return [
+            "true",
+            f"permuted_{self.study_encoder}",
+            *(f"teacher_{encoder}" for encoder in teachers),
+        ]
+
+    @property
+    def seed_blocks(self) -> list[str]:
+        """Blocks of seeds, one process each: ``first-last``, in step with `study.seeds_per_job`.
+
+        A block never depends on `study.seeds` except for the last one's end, so that more seeds
+        leave finished blocks as they are.
+        """
+        size, total = self.study.seeds_per_job, self.study.seeds
+        return [
+            f"{first:04d}-{min(first + size, total) - 1:04d}" for first in range(0, total, size)
+        ]
+
+
+def validate(content: Mapping[str, Any], source: str) -> Params:
+    """Check parameters and return the typed model.
+
+    Parameters
+    ----------
+    content
+        Nested dictionaries as read from YAML.
+    source
+        Where they come from, for messages.
+
+    Raises
+    ------
+    MedlabelError
+        One line for each problem: the key's full path, the value, and what is allowed.
+    """
+    try:
+        return Params.model_validate(dict(content))
+    except ValidationError as error:
+        lines = [_explain(problem) for problem in error.errors()]
+        raise MedlabelError("\n".join(f"{source}: {line}" for line in lines)) from error
+
+
+def _explain(problem: Mapping[str, Any]) -> str:
+    path = ".".join(str(part) for part in problem["loc"])
+    given = problem.get("input")
+    if problem["type"] == "extra_forbidden":
+        return f"{path}: unknown key (value {given!r}){_nearest(problem['loc'])}"
+    if problem["type"] == "missing":
+        return f"{path}: missing, a value is required"
+    reason = problem["msg"].removeprefix("Value error, ")
+    if isinstance(given, dict):
+        return f"{path}.{reason}" if path else reason
+    return f"{path}: {given!r} given, allowed: {reason[0].lower()}{reason[1:]}"
+
+
+def _nearest(location: Sequence[Any]) -> str:
+    import difflib
+
+    model: Any = Params
+    for part in location[:-1]:
+        if isinstance(part, int):
+            continue
+        model = _section_of(model.model_fields[part].annotation)
+    names = list(model.model_fields)
+    close = difflib.get_close_matches(str(location[-1]), names, n=1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; allowed here: {', '.join(names)}"
+
+
+def _section_of(annotation: Any) -> Any:
+    if get_origin(annotation) in (list, types.UnionType):
+        return _section_of(get_args(annotation)[0])
+    return annotation
+
+
+def read(paths: Iterable[Path], overrides: Iterable[str] = ()) -> Params:
+    """Read a parameter file and its overlays.
+
+    Parameters
+    ----------
+    paths
+        YAML files; a later one overlays an earlier one key by key, lists being replaced whole,
+        as Snakemake's ``--configfile`` does.
+    overrides
+        ``dotted.key=value`` pairs, the value in YAML.
+
+    Raises
+    ------
+    MedlabelError
+        When a file is missing or no YAML mapping, or a value is not allowed.
+    """
+    merged: dict[str, Any] = {}
+    files = list(paths)
+    for path in files:
+        overlay(merged, read_yaml(path))
+    for override in overrides:
+        overlay(merged, _parse_override(override))
+    return validate(merged, " + ".join(map(str, files)))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read one YAML mapping."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise MedlabelError(
+            f"{path}: no such parameter file; run from the project's folder or give --params."
+        ) from error
+    except yaml.YAMLError as error:
+        where = " ".join(str(error).split())
+        raise MedlabelError(f"{path}: expected YAML, found a syntax error: {where}") from error
+    if not isinstance(content, dict):
+        raise MedlabelError(f"{path}: expected a YAML mapping, found {type(content).__name__}.")
+    return content
+
+
+def overlay(base: dict[str, Any], upper: Mapping[str, Any]) -> None:
+    """Put `upper` over `base` in place: mappings merge, everything else is replaced."""
+    for key, value in upper.items():
+        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
+            overlay(base[key], value)
+        else:
+            base[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _parse_override(text: str) -> dict[str, Any]:
+    path, equals, value = text.partition("=")
+    if not equals or not path:
+        raise MedlabelError(f"--set {text}: expected key=value, such as student.optimizer.lr=0.01.")
+    nested: Any = yaml.safe_load(value)
+    for part in reversed(path.split(".")):
+        nested = {part: nested}
+    return dict(nested)
+
+
+def schema() -> str:
+    """Return the JSON schema (draft 2020-12) of `params.yaml`."""
+    content = Params.model_json_schema()
+    content["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    content["title"] = "medlabel parameters"
+    return json.dumps(content, indent=2) + "\n"

@@ -1,0 +1,115 @@
+"""DVC's stages, derived from the table of steps: `medlabel stages` writes dvc.yaml.
+
+Snakemake owns the graph; a DVC stage is coarse and runs Snakemake up to one step, so that DVC
+records what went in and came out, and `dvc exp` can vary parameters. Two hand-written graphs
+would drift apart; this one is generated, and a test compares it with the rules.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from medlabel.steps import STEPS
+
+DATA = "${folders.data}"
+RESULT = "${folders.results}/${mixture.name}"
+HEADER = (
+    "# Written by `medlabel stages --target dvc.yaml` from src/medlabel/stages.py; not by hand.\n"
+)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of dvc.yaml.
+
+    Attributes
+    ----------
+    steps
+        The steps that it runs; the first one names it.
+    needs
+        Outputs of other stages that it reads.
+    makes
+        Folders and files that it writes, kept in DVC's cache.
+    shows
+        Files that it writes and Git keeps.
+    persists
+        Whether DVC leaves the old outputs in place for the step to complete, instead of deleting
+        them first. It costs the stage its run-cache, so it is set for downloads alone.
+    """
+
+    steps: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    makes: tuple[str, ...] = ()
+    shows: tuple[str, ...] = ()
+    persists: bool = False
+
+    def entry(self) -> dict[str, Any]:
+        """Return the stage as dvc.yaml holds it."""
+        steps = [STEPS[name] for name in self.steps]
+        code = sorted({file for step in steps for file in step.code})
+        keys = sorted({key for step in steps for key in (*step.reads, *step.fans_out)})
+        outs: list[Any] = [
+            {path: {"persist": True}} if self.persists else path for path in self.makes
+        ]
+        outs += [{path: {"cache": False}} for path in self.shows if not path.endswith(".json")]
+        metrics = [{path: {"cache": False}} for path in self.shows if path.endswith(".json")]
+        entry: dict[str, Any] = {
+            "cmd": f"snakemake --until {' '.join(self.steps)}",
+            "deps": [*self.needs, *code],
+            "params": without_children(keys),
+            "outs": outs,
+        }
+        return entry | ({"metrics": metrics} if metrics else {})
+
+
+def without_children(keys: list[str]) -> list[str]:
+    """Drop keys that lie under another key of the list; DVC refuses both together."""
+    return [key for key in keys if not any(key.startswith(f"{other}.") for other in keys)]
+
+
+RAW, PHANTOMS, MIXTURES = f"{DATA}/raw", f"{DATA}/phantoms", f"{DATA}/mixtures"
+ENCODERS, EMBEDDINGS = f"{DATA}/encoders", f"{DATA}/embeddings"
+PSEUDOLABELS, STUDENTS = f"{DATA}/pseudolabels", f"{DATA}/students"
+STUDY = (f"{RESULT}_study.json", f"{RESULT}_scores.csv", f"{RESULT}_curve.csv")
+
+STAGES = (
+    Stage(("fetch",), makes=(RAW,), persists=True),
+    Stage(("phantoms",), makes=(PHANTOMS,)),
+    Stage(("mix", "pool"), needs=(RAW, PHANTOMS), makes=(MIXTURES,)),
+    Stage(("pretrain", "adopt"), needs=(PHANTOMS,), makes=(ENCODERS,)),
+    Stage(("embed",), needs=(RAW, PHANTOMS, MIXTURES, ENCODERS), makes=(EMBEDDINGS,)),
+    Stage(("pseudolabel",), needs=(MIXTURES, ENCODERS, EMBEDDINGS), makes=(PSEUDOLABELS,)),
+    Stage(("students",), needs=(RAW, PHANTOMS, MIXTURES, PSEUDOLABELS), makes=(STUDENTS,)),
+    Stage(("study",), needs=(MIXTURES, PSEUDOLABELS, STUDENTS), shows=STUDY),
+    Stage(
+        ("report",),
+        needs=(RAW, PHANTOMS, MIXTURES, PSEUDOLABELS, STUDENTS, *STUDY),
+        shows=("${folders.results}/figures", f"{RESULT}_tables.md", f"{RESULT}_report.html"),
+    ),
+)
+
+PLOTS = [
+    {
+        "Gain of the student by seed": {
+            "x": "seed",
+            "y": {f"{RESULT}_scores.csv": "accuracy"},
+            "template": "scatter",
+        }
+    },
+    {
+        "Teacher quality": {
+            "x": "teacher_accuracy",
+            "y": {f"{RESULT}_curve.csv": "student_accuracy"},
+            "template": "linear",
+        }
+    },
+]
+
+
+def dvc_yaml() -> str:
+    """Return the text of dvc.yaml."""
+    content = {"stages": {stage.steps[0]: stage.entry() for stage in STAGES}, "plots": PLOTS}
+    return HEADER + yaml.safe_dump(content, sort_keys=False, width=100)

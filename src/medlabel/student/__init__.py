@@ -1,0 +1,1 @@
+"""The student: a small network that learns from the teacher's labels."""

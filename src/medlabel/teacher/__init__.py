@@ -1,0 +1,1 @@
+"""The teacher: a CLIP-style model that labels images from text prompts alone."""

@@ -1,0 +1,409 @@
+"""A small CLIP trained from scratch on captioned phantoms: a teacher that needs no download."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import pickle
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from medlabel import compute, files
+from medlabel.data import archive, catalogue
+from medlabel.errors import MedlabelError
+from medlabel.params import Pretrain
+from medlabel.progress import track
+from medlabel.randomness import stream, torch_seed
+from medlabel.teacher import encoder
+
+logger = logging.getLogger("medlabel")
+
+HEAD_WIDTH = 32
+VOCABULARY = 49408  # of open_clip's own tokenizer
+MEAN, STD = 0.5, 0.25  # of intensities from 0 to 1, for all channels alike
+BETAS = (0.9, 0.98)  # Radford et al. 2021, table 19
+HIGHEST_LOGIT_SCALE = 100.0  # Radford et al. 2021, section 2.5
+STEPS_BETWEEN_STATES = 20
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Images with their captions.
+
+    Attributes
+    ----------
+    images
+        uint8 of shape (n, 3, size, size).
+    tokens
+        int64 of shape (n, context length).
+    kinds
+        int64 of shape (n,): equal for images of the same kind.
+    """
+
+    images: torch.Tensor
+    tokens: torch.Tensor
+    kinds: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+
+def pretrain(
+    archives: Mapping[str, Path],
+    captions: Mapping[str, Path],
+    folders: Mapping[int, Path],
+    settings: Pretrain,
+    size: int,
+    device: str,
+    threads: int,
+    seed: int,
+    resume: Path,
+) -> None:
+    """Train a CLIP on the training splits of 2-D phantoms and keep it at several steps.
+
+    Parameters
+    ----------
+    archives, captions
+        Of each phantom, the .npz and the table of captions; volumes are left out.
+    folders
+        For each step in `settings.checkpoints`, the encoder's folder to write.
+    settings
+        Architecture and optimisation.
+    size
+        Edge length of the phantoms in pixels.
+    device, threads
+        As for `medlabel.compute.prepare`.
+    seed
+        Root of the initial weights and of the order of the pairs.
+    resume
+        Folder for the state of a training that was interrupted; emptied at the end. The same
+        call goes on from there and ends with the very same weights.
+
+    Raises
+    ------
+    MedlabelError
+        When a file is missing or damaged, a caption is too long for `settings.context_length`, a
+        batch is larger than the training split, or the loss is no longer finite.
+
+    Notes
+    -----
+    The image tower sees 8-bit images as they are, at the size at which they were drawn. Each
+    checkpoint's provenance holds the loss of every step up to it and the accuracy on the
+    validation split, each image being labelled with the kind whose captions lie nearest to it.
+    """
+    where = compute.prepare(device, threads)
+    flat = {name: path for name, path in archives.items() if not catalogue.is_volumetric(name)}
+    key = _key(flat, captions, settings, size, seed, f"{where.type} {threads}")
+    pairs = {
+        split: _read(flat, captions, split, size, settings.context_length)
+        for split in ("train", "val")
+    }
+    if len(pairs["train"]) < settings.batch_size:
+        raise MedlabelError(
+            f"pretrain.batch_size: {settings.batch_size} given, at most the "
+            f"{len(pairs['train'])} phantoms of the training splits allowed."
+        )
+    training = _Training(settings, size, seed, where, resume / key)
+    training.run(pairs["train"], pairs["val"])
+    for step, folder in folders.items():
+        _publish(training.kept(step), folder)
+    shutil.rmtree(resume / key)
+
+
+def model_config(settings: Pretrain, size: int) -> dict[str, Any]:
+    """Return the architecture in the words of open_clip's configuration files."""
+    return {
+        "embed_dim": settings.embed_dim,
+        "vision_cfg": {
+            "image_size": size,
+            "patch_size": settings.patch_size,
+            "width": settings.width,
+            "head_width": HEAD_WIDTH,
+            "layers": settings.image_layers,
+        },
+        "text_cfg": {
+            "context_length": settings.context_length,
+            "vocab_size": VOCABULARY,
+            "width": settings.width,
+            "heads": settings.width // HEAD_WIDTH,
+            "layers": settings.text_layers,
+        },
+    }
+
+
+def preprocess_config(size: int) -> dict[str, Any]:
+    """Return the preprocessing in the words of open_clip's configuration files."""
+    return {
+        "size": size,
+        "mode": "RGB",
+        "mean": [MEAN] * 3,
+        "std": [STD] * 3,
+        "interpolation": "bicubic",
+        "resize_mode": "shortest",
+        "fill_color": 0,
+    }
+
+
+def positives(kinds: torch.Tensor) -> torch.Tensor:
+    """Return soft targets that share each row's probability among the pairs of its kind.
+
+    CLIP's loss takes all other pairs of a batch for negatives. With a dozen kinds in a batch of
+    128 most of them are not, so equal kinds count as positives, as in supervised contrastive
+    learning (Khosla et al. 2020, equation 2) and in its image-text form UniCL (Yang et al. 2022).
+
+    Parameters
+    ----------
+    kinds
+        Integers of shape (n,).
+
+    Returns
+    -------
+    Tensor
+        float32 of shape (n, n); each row sums to 1.
+    """
+    same = (kinds[:, None] == kinds[None, :]).float()
+    return same / same.sum(dim=1, keepdim=True)
+
+
+def learning_rate(step: int, settings: Pretrain) -> float:
+    """Return AdamW's rate in step 1, 2, …: linear warm-up, then cosine decay to 0.
+
+    Loshchilov and Hutter 2017 (equation 5) without restarts.
+    """
+    if step <= settings.warmup_steps:
+        return settings.learning_rate * step / settings.warmup_steps
+    last = settings.checkpoints[-1]
+    progress = (step - settings.warmup_steps) / max(last - settings.warmup_steps, 1)
+    return settings.learning_rate * 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
+
+
+def batch_rows(step: int, count: int, size: int, seed: int) -> npt.NDArray[np.int64]:
+    """Return the rows of the batch of step 1, 2, …: epochs in random order, short rests dropped.
+
+    The order depends on step and seed alone, so that nothing of it has to be saved.
+    """
+    epoch, position = divmod(step - 1, count // size)
+    order = stream(seed, "pretrain", "epoch", epoch).permutation(count)
+    return order[position * size : (position + 1) * size]
+
+
+class _Training:
+    """One training: the network, its optimiser, and the folder that holds its state."""
+
+    def __init__(
+        self, settings: Pretrain, size: int, seed: int, device: torch.device, folder: Path
+    ) -> None:
+        import open_clip
+
+        torch.manual_seed(torch_seed(seed, "pretrain", "weights"))
+        self.settings = settings
+        self.seed = seed
+        self.device = device
+        self.folder = folder
+        self.config = {
+            "model_cfg": model_config(settings, size),
+            "preprocess_cfg": preprocess_config(size),
+        }
+        self.model = open_clip.CLIP(**self.config["model_cfg"]).to(device)
+        self.optimizer = torch.optim.AdamW(
+            _parameter_groups(self.model, settings.weight_decay), betas=BETAS
+        )
+        self.losses: list[float] = []
+
+    def kept(self, step: int) -> Path:
+        """Folder of the encoder after `step` steps."""
+        return self.folder / f"step{step:05d}"
+
+    def run(self, train: Pairs, val: Pairs) -> None:
+        """Train to the last checkpoint, from where an interrupted training left off."""
+        self._restore()
+        started, last = len(self.losses), self.settings.checkpoints[-1]
+        for step in track(range(started + 1, last + 1), "pretrain", last - started):
+            self._step(step, train)
+            if step in self.settings.checkpoints:
+                accuracy = validation_accuracy(self.model, val, self.device)
+                logger.info(
+                    "pretrain: step %d: loss %.3f, validation accuracy %.3f",
+                    step,
+                    self.losses[-1],
+                    accuracy,
+                )
+                self._keep(step, accuracy)
+            if step in self.settings.checkpoints or step % STEPS_BETWEEN_STATES == 0:
+                self._store()
+
+    def _step(self, step: int, train: Pairs) -> None:
+        self.model.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(step, self.settings)
+        rows = torch.from_numpy(batch_rows(step, len(train), self.settings.batch_size, self.seed))
+        image, text, scale = self.model(
+            _normalised(train.images[rows], self.device), train.tokens[rows].to(self.device)
+        )
+        loss = _loss(train.kinds[rows])(image, text, scale)
+        if not torch.isfinite(loss):
+            raise MedlabelError(
+                f"pretrain: the loss is {loss.item()} in step {step}; lower "
+                f"pretrain.learning_rate ({self.settings.learning_rate}) or raise "
+                f"pretrain.warmup_steps ({self.settings.warmup_steps})."
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        with torch.no_grad():
+            self.model.logit_scale.clamp_(0.0, math.log(HIGHEST_LOGIT_SCALE))
+        self.losses.append(loss.item())
+
+    def _keep(self, step: int, accuracy: float) -> None:
+        provenance = {
+            "model": "medlabel pretrain",
+            "trained_on": "phantoms",
+            "step": step,
+            "settings": self.settings.model_dump(mode="json", exclude={"study_checkpoint"}),
+            "seed": self.seed,
+            "losses": self.losses,
+            "validation_accuracy": accuracy,
+        }
+        encoder.save(self.model, self.config, self.kept(step), provenance)
+
+    def _store(self) -> None:
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "losses": self.losses,
+        }
+        with files.replacing(self.folder / "state.pt") as partial:
+            torch.save(state, partial)
+
+    def _restore(self) -> None:
+        path = self.folder / "state.pt"
+        if not path.exists():
+            return
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+        except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+            logger.warning("%s is damaged (%s): training starts anew", path, error)
+            return
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.losses = state["losses"]
+        logger.info("pretrain: going on after step %d", len(self.losses))
+
+
+def _parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Decay matrices only: gains, biases and the logit scale are left alone, as CLIP does."""
+    matrices = [value for value in model.parameters() if value.ndim >= 2]
+    others = [value for value in model.parameters() if value.ndim < 2]
+    return [
+        {"params": matrices, "weight_decay": weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+
+
+def _loss(kinds: torch.Tensor) -> torch.nn.Module:
+    from open_clip.loss import ClipLoss
+
+    class KindLoss(ClipLoss):  # type: ignore[misc]
+        """CLIP's loss, with all pairs of a kind as positives."""
+
+        def get_ground_truth(self, device: torch.device, num_logits: int) -> torch.Tensor:
+            return positives(kinds.to(device))
+
+    return KindLoss()
+
+
+def validation_accuracy(model: Any, pairs: Pairs, device: torch.device) -> float:
+    """Return the share of images that lie nearest to the mean caption of their own kind."""
+    model.eval()
+    images, texts = [], []
+    with torch.inference_mode():
+        for rows in torch.arange(len(pairs)).split(EVALUATION_BATCH):
+            batch = _normalised(pairs.images[rows], device)
+            images.append(model.encode_image(batch, normalize=True).cpu())
+            texts.append(model.encode_text(pairs.tokens[rows].to(device), normalize=True).cpu())
+    words = torch.cat(texts)
+    kinds = pairs.kinds.unique()
+    centres = torch.stack([words[pairs.kinds == kind].mean(dim=0) for kind in kinds])
+    cosines = torch.cat(images) @ torch.nn.functional.normalize(centres, dim=1).T
+    return float((kinds[cosines.argmax(dim=1)] == pairs.kinds).double().mean())
+
+
+def _normalised(images: torch.Tensor, device: torch.device) -> torch.Tensor:
+    return (images.to(device).float() / 255.0 - MEAN) / STD
+
+
+def _read(
+    archives: Mapping[str, Path],
+    captions: Mapping[str, Path],
+    split: str,
+    size: int,
+    context_length: int,
+) -> Pairs:
+    images, sentences, kinds = [], [], []
+    for name, path in archives.items():
+        table = files.read_parquet(captions[name], "phantoms", ["split", "row", "kind", "caption"])
+        part = table[table["split"] == split]
+        drawn = archive.read(path, name, size).images[split][part["row"].to_numpy()]
+        images.append(drawn if drawn.ndim == 4 else np.repeat(drawn[..., None], 3, axis=3))
+        sentences += part["caption"].tolist()
+        kinds += part["kind"].tolist()
+    stacked = np.ascontiguousarray(np.concatenate(images).transpose(0, 3, 1, 2))
+    numbers = np.unique(kinds, return_inverse=True)[1]
+    return Pairs(
+        torch.from_numpy(stacked), _tokens(sentences, context_length), torch.from_numpy(numbers)
+    )
+
+
+def _tokens(sentences: list[str], context_length: int) -> torch.Tensor:
+    from open_clip import SimpleTokenizer
+
+    tokenizer = SimpleTokenizer(context_length=context_length)
+    distinct = sorted(set(sentences))
+    for sentence in distinct:
+        if (needed := len(tokenizer.encode(sentence)) + 2) > context_length:
+            raise MedlabelError(
+                f"pretrain.context_length: {context_length} given, but the caption {sentence!r} "
+                f"needs {needed} tokens."
+            )
+    rows = tokenizer(distinct)
+    position = {sentence: index for index, sentence in enumerate(distinct)}
+    tokens: torch.Tensor = rows[[position[sentence] for sentence in sentences]]
+    return tokens
+
+
+def _key(
+    archives: Mapping[str, Path],
+    captions: Mapping[str, Path],
+    settings: Pretrain,
+    size: int,
+    seed: int,
+    machine: str,
+) -> str:
+    """Name all that decides on the weights, so that a state never goes on with other inputs."""
+    content = {
+        "settings": settings.model_dump(mode="json", exclude={"study_checkpoint"}),
+        "size": size,
+        "seed": seed,
+        "machine": machine,
+        "versions": [torch.__version__, encoder.open_clip_version()],
+        "images": {name: files.digest(path) for name, path in archives.items()},
+        "captions": {name: files.digest(captions[name]) for name in archives},
+    }
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def _publish(kept: Path, folder: Path) -> None:
+    (folder / encoder.CONFIG).unlink(missing_ok=True)
+    for name in (encoder.WEIGHTS, encoder.PROVENANCE, encoder.CONFIG):
+        with files.replacing(folder / name) as partial:
+            shutil.copyfile(kept / name, partial)
