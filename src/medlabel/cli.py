@@ -15,6 +15,7 @@ import typer
 
 from medlabel import __version__
 from medlabel import params as parameters
+from medlabel.data import catalogue
 from medlabel.errors import MedlabelError
 from medlabel.steps import STEPS
 
@@ -34,6 +35,9 @@ Archives = Annotated[
 Pool = Annotated[Path, typer.Option(help="Table of the images that may be drawn.")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads for torch.")]
 Device = Annotated[str | None, typer.Option(help="Override params.yaml: auto, cpu or cuda.")]
+Mixtures = Annotated[Path, typer.Option(help="Folder of the mixture's tables.")]
+Pseudolabels = Annotated[Path, typer.Option(help="Folder of pseudo-labels.")]
+Students = Annotated[Path, typer.Option(help="Folder of the students' predictions and curves.")]
 EncodersFolder = Annotated[Path, typer.Option("--encoders", help="Folder of encoders.")]
 
 
@@ -87,15 +91,23 @@ def fetch(
 
 @app.command(help=STEPS["phantoms"].does)
 def phantoms(
-    kind: Annotated[str, typer.Argument(help="Such as phantom_chest.")],
-    target: Target,
-    captions: Annotated[Path, typer.Option(help="Table of captions to write.")],
+    folder: Annotated[Path, typer.Option(help="Folder to write the .npz and captions to.")],
+    kinds: Annotated[
+        list[str] | None, typer.Argument(help="Such as phantom_chest; all if none is given.")
+    ] = None,
 ) -> None:
-    """Draw one kind of phantom in MedMNIST's layout."""
+    """Draw phantoms in MedMNIST's layout, one file a kind."""
     from medlabel.data import phantoms as drawing
 
     settings = STEPS["phantoms"].settings(State.params())
-    drawing.write(kind, target, captions, settings["phantoms"], settings["seed"])
+    for kind in kinds or catalogue.PHANTOMS:
+        drawing.write(
+            kind,
+            folder / f"{kind}.npz",
+            folder / f"{kind}.captions.parquet",
+            settings["phantoms"],
+            settings["seed"],
+        )
 
 
 @app.command(help=STEPS["pool"].does)
@@ -137,12 +149,11 @@ def pretrain(
     device: Device = None,
 ) -> None:
     """Train on captioned phantoms."""
-    from medlabel.data.catalogue import PHANTOMS, is_volumetric
     from medlabel.teacher import pretrain as training
 
     params = State.params()
     settings = STEPS["pretrain"].settings(params)
-    kinds = [kind for kind in PHANTOMS if not is_volumetric(kind)]
+    kinds = [kind for kind in catalogue.PHANTOMS if not catalogue.is_volumetric(kind)]
     checkpoints = settings["pretrain"].checkpoints
     training.pretrain(
         archives={kind: phantoms / f"{kind}.npz" for kind in kinds},
@@ -228,10 +239,12 @@ def students(
     draw: Annotated[Path, typer.Option(help="Table of the images of each seed.")],
     block: Annotated[str, typer.Option(help="Seeds, first-last, such as 0000-0014.")],
     arm: Annotated[str, typer.Option(help="true, permuted_<encoder> or teacher_<encoder>.")],
-    pseudolabels: Annotated[Path, typer.Option(help="Folder of pseudo-labels.")],
     predictions: Annotated[Path, typer.Option(help="Table to write: test probabilities.")],
     curves: Annotated[Path, typer.Option(help="Table to write: loss and accuracy by epoch.")],
     weights: Annotated[Path, typer.Option(help="Safetensors to write: weights of chosen seeds.")],
+    pseudolabels: Annotated[
+        Path | None, typer.Option(help="Table of pseudo-labels; not for true labels.")
+    ] = None,
     threads: Threads = 1,
     device: Device = None,
 ) -> None:
@@ -240,11 +253,11 @@ def students(
 
     params = State.params()
     settings = STEPS["students"].settings(params)
-    labels, _, encoder = arm.partition("_")
+    labels, _, _ = arm.partition("_")
     training.train_block(
         draw=draw,
         archives=dict(zip(params.mixture.datasets, archive, strict=True)),
-        pseudolabels=pseudolabels / f"{encoder}.parquet" if encoder else None,
+        pseudolabels=pseudolabels,
         labels=training.Labels(labels),
         block=block,
         predictions=predictions,
@@ -259,6 +272,77 @@ def students(
         threads=threads,
         seed=settings["seed"],
     )
+
+
+@app.command(help=STEPS["study"].does)
+def study(
+    mixtures: Mixtures,
+    pseudolabels: Pseudolabels,
+    students: Students,
+    target: Annotated[Path, typer.Option(help="JSON to write: means, intervals, tests.")],
+    scores: Annotated[Path, typer.Option(help="CSV to write: the scores of each seed.")],
+    curve: Annotated[Path, typer.Option(help="CSV to write: students against teachers.")],
+) -> None:
+    """Score and test; nothing is trained."""
+    from medlabel.evaluate import study as evaluation
+
+    params = State.params()
+    settings = STEPS["study"].settings(params)
+    mixture = settings["mixture"]
+    evaluation.write(
+        mixture=mixture.name,
+        phantom=mixture.phantom,
+        classes=[entry.name for entry in mixture.classes],
+        draws=[mixtures / f"{block}.parquet" for block in params.seed_blocks],
+        pseudolabels={name: pseudolabels / f"{name}.parquet" for name in params.encoders},
+        students={arm: _blocks(students / arm, "predictions", params) for arm in params.arms},
+        study_encoder=params.study_encoder,
+        settings=settings["study"],
+        pseudolabel=settings["pseudolabel"],
+        seed=settings["seed"],
+        study=target,
+        scores=scores,
+        curve=curve,
+    )
+
+
+@app.command(help=STEPS["report"].does)
+def report(
+    archive: Archives,
+    phantoms: Annotated[Path, typer.Option(help="Folder of phantoms.")],
+    mixtures: Mixtures,
+    encoders: EncodersFolder,
+    pseudolabels: Pseudolabels,
+    students: Students,
+    study: Annotated[Path, typer.Option(help="JSON of the study.")],
+    scores: Annotated[Path, typer.Option(help="CSV of the scores of each seed.")],
+    published: Annotated[Path, typer.Option(help="CSV of published values.")],
+    figures: Annotated[Path, typer.Option(help="Folder of figures to write.")],
+    tables: Annotated[Path, typer.Option(help="Markdown to write.")],
+    page: Annotated[Path, typer.Option(help="HTML to write.")],
+) -> None:
+    """Draw; nothing is trained."""
+    from medlabel.report import report as reporting
+
+    params = State.params()
+    folder = students / f"teacher_{params.study_encoder}"
+    inputs = reporting.Inputs(
+        archives=dict(zip(params.mixture.datasets, archive, strict=True)),
+        phantoms={kind: phantoms / f"{kind}.npz" for kind in catalogue.PHANTOMS},
+        pool=mixtures / "pool.parquet",
+        pseudolabels=pseudolabels / f"{params.study_encoder}.parquet",
+        curves=_blocks(folder, "curves", params),
+        predictions=_blocks(folder, "predictions", params),
+        provenance=encoders / params.study_encoder / "provenance.json",
+        study=study,
+        scores=scores,
+        published=published,
+    )
+    reporting.write(inputs, params, figures, tables, page)
+
+
+def _blocks(folder: Path, table: str, params: parameters.Params) -> list[Path]:
+    return [folder / block / f"{table}.parquet" for block in params.seed_blocks]
 
 
 @app.command(help="Write the JSON schema of params.yaml.")

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import tempfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CHUNK_BYTES = 1 << 20
+
+# What numpy and zipfile raise, flipped bit by flipped bit, on an archive that is not whole.
+BROKEN_ARCHIVE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    tokenize.TokenError,
+    EOFError,
+    OSError,
+    MemoryError,
+    RuntimeError,
+    AttributeError,
+    TypeError,
+)
 
 
 @contextmanager
@@ -189,7 +203,7 @@ def read_npz(path: Path, made_by: str) -> dict[str, np.ndarray]:
         raise MedlabelError(
             f"{path}: expected a .npz of plain arrays, found {found}; {remedy}."
         ) from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, AttributeError) as error:
+    except BROKEN_ARCHIVE as error:
         raise MedlabelError(
             f"{path}: expected a whole .npz, found a truncated or altered file ({error}); {remedy}."
         ) from error

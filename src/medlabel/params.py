@@ -151,11 +151,10 @@ class Mixture(Section):
             raise ValueError(f"classes: the names {', '.join(names)} are not all different")
         if volumes := [name for name in self.datasets if is_volumetric(name)]:
             raise ValueError(f"classes: {', '.join(volumes)} given, 2-D datasets allowed")
-        phantom = any(is_phantom(entry.dataset) for entry in self.classes)
-        if phantom != self.name.startswith("phantom_"):
+        if self.phantom != self.name.startswith("phantom_"):
             raise ValueError(
                 f"name: {self.name!r} given; a name that begins with phantom_ is "
-                f"{'required for' if phantom else 'reserved to'} mixtures that hold phantoms"
+                f"{'required for' if self.phantom else 'reserved to'} mixtures that hold phantoms"
             )
         return self
 
@@ -163,6 +162,11 @@ class Mixture(Section):
     def datasets(self) -> list[str]:
         """The sources, each once, in the order of the classes."""
         return list(dict.fromkeys(entry.dataset for entry in self.classes))
+
+    @property
+    def phantom(self) -> bool:
+        """Whether any image is drawn rather than measured; results then say PHANTOM."""
+        return any(map(is_phantom, self.datasets))
 
 
 class Teacher(Section):
@@ -338,8 +342,7 @@ class Params(Section):
                 f"pretrain.patch_size: {self.pretrain.patch_size} given, a divisor of "
                 f"phantoms.size ({self.phantoms.size}) allowed"
             )
-        phantoms = any(is_phantom(name) for name in self.mixture.datasets)
-        if phantoms and self.phantoms.size != self.data.size:
+        if self.mixture.phantom and self.phantoms.size != self.data.size:
             raise ValueError(
                 f"phantoms.size: {self.phantoms.size} given, data.size ({self.data.size}) allowed "
                 f"where the mixture holds phantoms"

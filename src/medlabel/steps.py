@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from medlabel.params import Params
 
 PACKAGE = Path(__file__).parent
+SOURCE = (".py", ".j2")
 EVERY_STEP = ("files.py", "randomness.py")
 
 
@@ -63,7 +64,8 @@ class Step:
         files = [
             file
             for path in paths
-            for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path])
+            for file in (sorted(path.iterdir()) if path.is_dir() else [path])
+            if file.suffix in SOURCE
         ]
         return [f"src/medlabel/{file.relative_to(PACKAGE).as_posix()}" for file in files]
 
@@ -96,7 +98,7 @@ STEPS = {
         ),
         Step(
             name="phantoms",
-            does="Draw one kind of captioned phantom.",
+            does="Draw captioned phantoms of every kind.",
             reads=("seed", "phantoms"),
             modules=("data/phantoms",),
         ),
@@ -104,7 +106,7 @@ STEPS = {
             name="pool",
             does="List every image that the mixture may draw.",
             reads=("seed", "mixture", "data.size"),
-            modules=("data/mixtures.py", "data/archive.py"),
+            modules=("data/mixtures.py", "data/archive.py", "data/catalogue.py"),
         ),
         Step(
             name="mix",
@@ -176,8 +178,19 @@ STEPS = {
         Step(
             name="report",
             does="Draw the figures, write the tables and the HTML page.",
-            reads=("mixture", "study", "student", "teacher", "pretrain", "pseudolabel"),
-            modules=("report",),
+            reads=(
+                "seed",
+                "data.size",
+                "phantoms",
+                "mixture",
+                "teacher",
+                "pretrain",
+                "embed",
+                "pseudolabel",
+                "student",
+                "study",
+            ),
+            modules=("report", "data/archive.py", "data/catalogue.py"),
         ),
     )
 }

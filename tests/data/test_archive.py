@@ -99,10 +99,9 @@ def test_each_violation_is_one_line_that_says_all(tmp_path, key, array, expected
         archive.read(path, "breastmnist")
     message = str(error.value)
     assert "\n" not in message
-    assert message.startswith(f"{path}: {key}: expected {expected}" if array is None else f"{path}")
-    assert f": {key}: expected " in message
+    assert message.startswith(f"{path}: {key}: expected ")
     assert expected in message
-    assert f"found {found}" in message.replace("rows of shape ", "")
+    assert f"found {found}" in message
     assert "run `medlabel fetch` again" in message
 
 
@@ -129,7 +128,7 @@ def test_a_colour_image_is_no_volume(tmp_path):
 def test_phantoms_name_their_own_step(tmp_path):
     members = content()
     members["val_labels"] = -np.ones((3, 1), np.int64)
-    with pytest.raises(MedlabelError, match="found -1 .*`medlabel phantoms`"):
+    with pytest.raises(MedlabelError, match=r"found -1 .*`medlabel phantoms`"):
         archive.read(written(tmp_path, members), "phantom_chest")
 
 
@@ -167,7 +166,7 @@ def test_an_altered_file_never_gives_other_pixels(tmp_path):
     whole = path.read_bytes()
     before = archive.read(path, "breastmnist")
     refused = 0
-    for position in range(0, len(whole), 5):
+    for position in range(0, len(whole), 7):
         altered = bytearray(whole)
         altered[position] ^= 0x11
         path.write_bytes(altered)
@@ -179,7 +178,7 @@ def test_an_altered_file_never_gives_other_pixels(tmp_path):
         for split in archive.SPLITS:  # Such as a changed time stamp of a member.
             np.testing.assert_array_equal(after.images[split], before.images[split])
             np.testing.assert_array_equal(after.labels[split], before.labels[split])
-    assert refused > len(whole) // 5 // 2
+    assert refused > len(whole) // 7 // 2
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +250,9 @@ def test_rows_that_an_archive_lacks_are_refused(sources, row):
 def test_sizes_and_volumes_do_not_mix(tmp_path, sources):
     table = pd.DataFrame({"dataset": ["bloodmnist"], "split": ["train"], "row": [0]})
     larger = archive.read(written(tmp_path, content((9, 9))), "phantom_chest")
-    with pytest.raises(MedlabelError, match="found breastmnist: 8, bloodmnist: 8, phantom_chest: 9"):
+    with pytest.raises(
+        MedlabelError, match="found breastmnist: 8, bloodmnist: 8, phantom_chest: 9"
+    ):
         archive.pixels({**sources, "phantom_chest": larger}, table, 1)
     with pytest.raises(MedlabelError, match="expected 28 pixels, found breastmnist: 8"):
         archive.pixels(sources, table, 1, size=28)

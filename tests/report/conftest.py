@@ -13,7 +13,7 @@ import pytest
 
 from medlabel import files
 from medlabel.data.catalogue import is_phantom
-from medlabel.params import ClassRole, Mixture, MixtureClass, Params
+from medlabel.params import ClassRole, Mixture, MixtureClass
 from medlabel.randomness import stream
 
 ENCODER = "phantom_clip_step00010"
@@ -299,9 +299,3 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
         encoding="utf-8",
     )
     return target
-
-
-@pytest.fixture(scope="session")
-def params(default_params: Params) -> Params:
-    """The default parameters."""
-    return default_params

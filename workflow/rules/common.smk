@@ -6,32 +6,28 @@ import sys
 from pathlib import Path
 
 from medlabel import params as parameters
-from medlabel.data.catalogue import DATASETS, PHANTOMS, is_phantom, is_volumetric, source
+from medlabel.data.catalogue import DATASETS, PHANTOMS, is_phantom, source
 from medlabel.errors import MedlabelError
 from medlabel.steps import STEPS
 
 # `snakemake` may be called by its path, without its environment being activated.
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
 
 try:
     PARAMS = parameters.validate(config, " + ".join(map(str, workflow.configfiles)))
 except MedlabelError as error:
     sys.exit("\n".join(f"medlabel: error: {line}" for line in str(error).splitlines()))
 
+DATA = PARAMS.folders.data
+RESULTS = PARAMS.folders.results
+LOGS = f"{DATA}/logs"
+BENCHMARKS = f"{DATA}/benchmarks"
 MIXTURE = PARAMS.mixture.name
-
-
-pathvars:
-    data=PARAMS.folders.data,
-    results=PARAMS.folders.results,
-    logs=f"{PARAMS.folders.data}/logs",
-    benchmarks=f"{PARAMS.folders.data}/benchmarks",
 
 
 wildcard_constraints:
     dataset="|".join(DATASETS),
     suffix=r"(_\d+)?",
-    phantom="|".join(PHANTOMS),
     block=r"\d{4}-\d{4}",
     arm="|".join(PARAMS.arms),
 
@@ -42,9 +38,10 @@ def overlays(wildcards, input):
     Taking `input` marks the value as derived, so that Snakemake does not rerun a job only because
     the same parameters came by another way.
     """
-    files = [f"--overlay {path}" for path in workflow.overwrite_configfiles]
+    given = workflow.config_settings
+    files = [f"--overlay {os.path.relpath(path)}" for path in given.configfiles]
     values = [
-        f"--set '{key}={json.dumps(value)}'" for key, value in workflow.overwrite_config.items()
+        f"--set '{key}={json.dumps(value)}'" for key, value in given.config.items()
     ]
     return " ".join(files + values)
 
@@ -63,9 +60,9 @@ def archives():
     """Give the mixture's image files in the order of its datasets."""
     return [
         (
-            f"<data>/phantoms/{name}.npz"
+            f"{DATA}/phantoms/{name}.npz"
             if is_phantom(name)
-            else f"<data>/raw/{source(name, PARAMS.data.size).file_name}"
+            else f"{DATA}/raw/{source(name, PARAMS.data.size).file_name}"
         )
         for name in PARAMS.mixture.datasets
     ]
@@ -76,6 +73,32 @@ def archive_options(wildcards, input):
     return " ".join(f"--archive {path}" for path in input.archives)
 
 
-def folder_of(path):
-    """Give the folder of a file, or of the first of several files."""
-    return str(Path(path if isinstance(path, str) else path[0]).parent)
+def labels_of(wildcards):
+    """Give the pseudo-labels that an arm trains on; the arm of true labels has none."""
+    _, _, encoder = wildcards.arm.partition("_")
+    return f"{DATA}/pseudolabels/{MIXTURE}/{encoder}.parquet" if encoder else []
+
+
+def pseudolabels_option(wildcards, input):
+    """Give the pseudo-labels as a command line option."""
+    return f"--pseudolabels {input.pseudolabels}" if input.pseudolabels else ""
+
+
+def figure(name):
+    """Give a figure's files, with its caption for `snakemake --report`."""
+    return report(
+        multiext(f"{RESULTS}/figures/{MIXTURE}_{name}", ".svg", ".png"),
+        caption=f"../report/{name}.rst",
+        category="Figures",
+        labels={"mixture": MIXTURE, "figure": name},
+    )
+
+
+def folder_of(name, up=1):
+    """Give the folder that lies `up` levels above a rule's input or output of that name."""
+
+    def folder(wildcards, input, output):
+        files = input.get(name) or output.get(name)
+        return str(Path(files if isinstance(files, str) else files[0]).parents[up - 1])
+
+    return folder

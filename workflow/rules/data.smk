@@ -5,12 +5,12 @@ rule fetch:
     input:
         code=code("fetch"),
     output:
-        archive="<data>/raw/{dataset}{suffix}.npz",
-        sidecar="<data>/raw/{dataset}{suffix}.json",
+        archive=f"{DATA}/raw/{{dataset}}{{suffix}}.npz",
+        sidecar=f"{DATA}/raw/{{dataset}}{{suffix}}.json",
     log:
-        "<logs>/fetch/{dataset}{suffix}.log",
+        f"{LOGS}/fetch/{{dataset}}{{suffix}}.log",
     benchmark:
-        "<benchmarks>/fetch/{dataset}{suffix}.tsv"
+        f"{BENCHMARKS}/fetch/{{dataset}}{{suffix}}.tsv"
     conda:
         "../../environment.yml"
     resources:
@@ -26,22 +26,22 @@ rule phantoms:
     input:
         code=code("phantoms"),
     output:
-        archive="<data>/phantoms/{phantom}.npz",
-        captions="<data>/phantoms/{phantom}.captions.parquet",
+        archives=collect(f"{DATA}/phantoms/{{kind}}.npz", kind=PHANTOMS),
+        captions=collect(f"{DATA}/phantoms/{{kind}}.captions.parquet", kind=PHANTOMS),
     log:
-        "<logs>/phantoms/{phantom}.log",
+        f"{LOGS}/phantoms.log",
     benchmark:
-        "<benchmarks>/phantoms/{phantom}.tsv"
+        f"{BENCHMARKS}/phantoms.tsv"
     conda:
         "../../environment.yml"
     resources:
         mem_mb=2000,
     params:
+        folder=folder_of("archives"),
         overlays=overlays,
         settings=triggers("phantoms"),
     shell:
-        "medlabel {params.overlays} phantoms {wildcards.phantom} --target {output.archive} "
-        "--captions {output.captions} 2> {log}"
+        "medlabel {params.overlays} phantoms --folder {params.folder} 2> {log}"
 
 
 rule pool:
@@ -49,12 +49,12 @@ rule pool:
         archives=archives(),
         code=code("pool"),
     output:
-        pool=f"<data>/mixtures/{MIXTURE}/pool.parquet",
-        audit=f"<data>/mixtures/{MIXTURE}/duplicates.json",
+        pool=f"{DATA}/mixtures/{MIXTURE}/pool.parquet",
+        audit=f"{DATA}/mixtures/{MIXTURE}/duplicates.json",
     log:
-        f"<logs>/pool/{MIXTURE}.log",
+        f"{LOGS}/pool/{MIXTURE}.log",
     benchmark:
-        f"<benchmarks>/pool/{MIXTURE}.tsv"
+        f"{BENCHMARKS}/pool/{MIXTURE}.tsv"
     conda:
         "../../environment.yml"
     resources:
@@ -73,11 +73,11 @@ rule mix:
         pool=rules.pool.output.pool,
         code=code("mix"),
     output:
-        f"<data>/mixtures/{MIXTURE}/{{block}}.parquet",
+        f"{DATA}/mixtures/{MIXTURE}/{{block}}.parquet",
     log:
-        f"<logs>/mix/{MIXTURE}/{{block}}.log",
+        f"{LOGS}/mix/{MIXTURE}/{{block}}.log",
     benchmark:
-        f"<benchmarks>/mix/{MIXTURE}/{{block}}.tsv"
+        f"{BENCHMARKS}/mix/{MIXTURE}/{{block}}.tsv"
     conda:
         "../../environment.yml"
     resources:

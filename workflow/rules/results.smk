@@ -3,32 +3,85 @@
 
 rule study:
     input:
-        pool=rules.pool.output.pool,
         draws=collect(rules.mix.output, block=PARAMS.seed_blocks),
-        pseudolabels=rules.pseudolabel.output,
+        pseudolabels=rules.pseudolabel.output.pseudolabels,
         predictions=collect(
-            rules.students.output.predictions, arm=PARAMS.arms, block=PARAMS.seed_blocks
+            rules.students.output.predictions,
+            arm=PARAMS.arms,
+            block=PARAMS.seed_blocks,
         ),
         code=code("study"),
     output:
-        study=f"<results>/{MIXTURE}_study.json",
-        scores=f"<results>/{MIXTURE}_scores.csv",
-        curve=f"<results>/{MIXTURE}_curve.csv",
+        study=f"{RESULTS}/{MIXTURE}_study.json",
+        scores=f"{RESULTS}/{MIXTURE}_scores.csv",
+        curve=f"{RESULTS}/{MIXTURE}_curve.csv",
     log:
-        f"<logs>/study/{MIXTURE}.log",
+        f"{LOGS}/study/{MIXTURE}.log",
     benchmark:
-        f"<benchmarks>/study/{MIXTURE}.tsv"
+        f"{BENCHMARKS}/study/{MIXTURE}.tsv"
     conda:
         "../../environment.yml"
     resources:
         mem_mb=2000,
     params:
-        mixtures=f"<data>/mixtures/{MIXTURE}",
+        mixtures=folder_of("draws"),
         overlays=overlays,
-        pseudolabels=f"<data>/pseudolabels/{MIXTURE}",
+        pseudolabels=folder_of("pseudolabels"),
         settings=triggers("study"),
-        students=f"<data>/students/{MIXTURE}",
+        students=folder_of("predictions", up=3),
     shell:
         "medlabel {params.overlays} study --mixtures {params.mixtures} "
         "--pseudolabels {params.pseudolabels} --students {params.students} "
         "--target {output.study} --scores {output.scores} --curve {output.curve} 2> {log}"
+
+
+rule report:
+    input:
+        archives=archives(),
+        phantoms=rules.phantoms.output.archives,
+        pool=rules.pool.output.pool,
+        provenance=f"{DATA}/encoders/{PARAMS.study_encoder}/provenance.json",
+        pseudolabels=f"{DATA}/pseudolabels/{MIXTURE}/{PARAMS.study_encoder}.parquet",
+        students=collect(
+            [rules.students.output.curves, rules.students.output.predictions],
+            arm=f"teacher_{PARAMS.study_encoder}",
+            block=PARAMS.seed_blocks,
+        ),
+        study=rules.study.output.study,
+        scores=rules.study.output.scores,
+        published="resources/published_results.csv",
+        code=code("report"),
+    output:
+        samples=figure("samples"),
+        curves=figure("curves"),
+        corrections=figure("corrections"),
+        boxplots=figure("boxplots"),
+        quality=figure("quality"),
+        confusion=figure("confusion"),
+        phantoms=figure("phantoms"),
+        tables=f"{RESULTS}/{MIXTURE}_tables.md",
+        page=report(f"{RESULTS}/{MIXTURE}_report.html", category="Page"),
+    log:
+        f"{LOGS}/report/{MIXTURE}.log",
+    benchmark:
+        f"{BENCHMARKS}/report/{MIXTURE}.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=2000,
+    params:
+        archives=archive_options,
+        encoders=folder_of("provenance", up=2),
+        figures=folder_of("samples"),
+        mixtures=folder_of("pool"),
+        overlays=overlays,
+        phantoms=folder_of("phantoms"),
+        pseudolabels=folder_of("pseudolabels"),
+        settings=triggers("report"),
+        students=folder_of("students", up=3),
+    shell:
+        "medlabel {params.overlays} report {params.archives} --phantoms {params.phantoms} "
+        "--mixtures {params.mixtures} --encoders {params.encoders} "
+        "--pseudolabels {params.pseudolabels} --students {params.students} "
+        "--study {input.study} --scores {input.scores} --published {input.published} "
+        "--figures {params.figures} --tables {output.tables} --page {output.page} 2> {log}"

@@ -1,12 +1,6 @@
 """The students: one job trains a block of seeds on one arm's labels."""
 
 
-def labels_of(wildcards):
-    """Give the pseudo-labels that an arm trains on; the arm of true labels has none."""
-    _, _, encoder = wildcards.arm.partition("_")
-    return f"<data>/pseudolabels/{MIXTURE}/{encoder}.parquet" if encoder else []
-
-
 rule students:
     input:
         archives=archives(),
@@ -14,13 +8,13 @@ rule students:
         pseudolabels=labels_of,
         code=code("students"),
     output:
-        predictions=f"<data>/students/{MIXTURE}/{{arm}}/{{block}}/predictions.parquet",
-        curves=f"<data>/students/{MIXTURE}/{{arm}}/{{block}}/curves.parquet",
-        weights=f"<data>/students/{MIXTURE}/{{arm}}/{{block}}/weights.safetensors",
+        predictions=f"{DATA}/students/{MIXTURE}/{{arm}}/{{block}}/predictions.parquet",
+        curves=f"{DATA}/students/{MIXTURE}/{{arm}}/{{block}}/curves.parquet",
+        weights=f"{DATA}/students/{MIXTURE}/{{arm}}/{{block}}/weights.safetensors",
     log:
-        f"<logs>/students/{MIXTURE}/{{arm}}/{{block}}.log",
+        f"{LOGS}/students/{MIXTURE}/{{arm}}/{{block}}.log",
     benchmark:
-        f"<benchmarks>/students/{MIXTURE}/{{arm}}/{{block}}.tsv"
+        f"{BENCHMARKS}/students/{MIXTURE}/{{arm}}/{{block}}.tsv"
     conda:
         "../../environment.yml"
     # Two small trainings at one thread each beat one at two.
@@ -30,10 +24,10 @@ rule students:
     params:
         archives=archive_options,
         overlays=overlays,
-        pseudolabels=f"<data>/pseudolabels/{MIXTURE}",
+        pseudolabels=pseudolabels_option,
         settings=triggers("students"),
     shell:
         "medlabel {params.overlays} students {params.archives} --draw {input.draw} "
-        "--block {wildcards.block} --arm {wildcards.arm} --pseudolabels {params.pseudolabels} "
+        "--block {wildcards.block} --arm {wildcards.arm} {params.pseudolabels} "
         "--predictions {output.predictions} --curves {output.curves} --weights {output.weights} "
         "--threads {threads} 2> {log}"

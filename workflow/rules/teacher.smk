@@ -1,33 +1,38 @@
 """The teacher: train or adopt an encoder, embed every image once, label from text."""
 
-ENCODER_FILES = ("open_clip_config.json", "open_clip_model.safetensors", "provenance.json")
-PRETRAINED_ON = [name for name in PHANTOMS if not is_volumetric(name)]
+ENCODER_FILES = (
+    "open_clip_config.json",
+    "open_clip_model.safetensors",
+    "provenance.json",
+)
 
 if PARAMS.teacher.source == "pretrain":
 
     rule pretrain:
         input:
-            archives=collect("<data>/phantoms/{kind}.npz", kind=PRETRAINED_ON),
-            captions=collect("<data>/phantoms/{kind}.captions.parquet", kind=PRETRAINED_ON),
+            archives=rules.phantoms.output.archives,
+            captions=rules.phantoms.output.captions,
             code=code("pretrain"),
         output:
             encoders=collect(
-                "<data>/encoders/{encoder}/{file}", encoder=PARAMS.encoders, file=ENCODER_FILES
+                f"{DATA}/encoders/{{encoder}}/{{file}}",
+                encoder=PARAMS.encoders,
+                file=ENCODER_FILES,
             ),
         log:
-            f"<logs>/pretrain/{PARAMS.teacher.name}.log",
+            f"{LOGS}/pretrain/{PARAMS.teacher.name}.log",
         benchmark:
-            f"<benchmarks>/pretrain/{PARAMS.teacher.name}.tsv"
+            f"{BENCHMARKS}/pretrain/{PARAMS.teacher.name}.tsv"
         conda:
             "../../environment.yml"
         threads: 2
         resources:
             mem_mb=4000,
         params:
-            encoders="<data>/encoders",
+            encoders=folder_of("encoders", up=2),
             overlays=overlays,
-            phantoms="<data>/phantoms",
-            resume="<data>/cache/pretrain",
+            phantoms=folder_of("archives"),
+            resume=f"{DATA}/cache/pretrain",
             settings=triggers("pretrain"),
         shell:
             "medlabel {params.overlays} pretrain --phantoms {params.phantoms} "
@@ -40,18 +45,20 @@ else:
             code=code("adopt"),
         output:
             encoder=collect(
-                "<data>/encoders/{encoder}/{file}", encoder=PARAMS.encoders, file=ENCODER_FILES
+                f"{DATA}/encoders/{{encoder}}/{{file}}",
+                encoder=PARAMS.encoders,
+                file=ENCODER_FILES,
             ),
         log:
-            f"<logs>/adopt/{PARAMS.teacher.name}.log",
+            f"{LOGS}/adopt/{PARAMS.teacher.name}.log",
         benchmark:
-            f"<benchmarks>/adopt/{PARAMS.teacher.name}.tsv"
+            f"{BENCHMARKS}/adopt/{PARAMS.teacher.name}.tsv"
         conda:
             "../../environment.yml"
         resources:
             mem_mb=8000,
         params:
-            encoder=f"<data>/encoders/{PARAMS.teacher.name}",
+            encoder=folder_of("encoder"),
             overlays=overlays,
             settings=triggers("adopt"),
         shell:
@@ -63,15 +70,19 @@ rule embed:
         archives=archives(),
         pool=rules.pool.output.pool,
         encoders=collect(
-            "<data>/encoders/{encoder}/{file}", encoder=PARAMS.encoders, file=ENCODER_FILES
+            f"{DATA}/encoders/{{encoder}}/{{file}}",
+            encoder=PARAMS.encoders,
+            file=ENCODER_FILES,
         ),
         code=code("embed"),
     output:
-        collect(f"<data>/embeddings/{MIXTURE}/{{encoder}}.parquet", encoder=PARAMS.encoders),
+        embeddings=collect(
+            f"{DATA}/embeddings/{MIXTURE}/{{encoder}}.parquet", encoder=PARAMS.encoders
+        ),
     log:
-        f"<logs>/embed/{MIXTURE}.log",
+        f"{LOGS}/embed/{MIXTURE}.log",
     benchmark:
-        f"<benchmarks>/embed/{MIXTURE}.tsv"
+        f"{BENCHMARKS}/embed/{MIXTURE}.tsv"
     conda:
         "../../environment.yml"
     threads: workflow.cores or 1
@@ -79,9 +90,9 @@ rule embed:
         mem_mb=4000,
     params:
         archives=archive_options,
-        cache="<data>/cache/embeddings",
-        embeddings=f"<data>/embeddings/{MIXTURE}",
-        encoders="<data>/encoders",
+        cache=f"{DATA}/cache/embeddings",
+        embeddings=folder_of("embeddings"),
+        encoders=folder_of("encoders", up=2),
         overlays=overlays,
         settings=triggers("embed"),
     shell:
@@ -94,23 +105,26 @@ rule pseudolabel:
     input:
         pool=rules.pool.output.pool,
         encoders=rules.embed.input.encoders,
-        embeddings=rules.embed.output,
+        embeddings=rules.embed.output.embeddings,
         code=code("pseudolabel"),
     output:
-        collect(f"<data>/pseudolabels/{MIXTURE}/{{encoder}}.parquet", encoder=PARAMS.encoders),
+        pseudolabels=collect(
+            f"{DATA}/pseudolabels/{MIXTURE}/{{encoder}}.parquet",
+            encoder=PARAMS.encoders,
+        ),
     log:
-        f"<logs>/pseudolabel/{MIXTURE}.log",
+        f"{LOGS}/pseudolabel/{MIXTURE}.log",
     benchmark:
-        f"<benchmarks>/pseudolabel/{MIXTURE}.tsv"
+        f"{BENCHMARKS}/pseudolabel/{MIXTURE}.tsv"
     conda:
         "../../environment.yml"
     resources:
         mem_mb=4000,
     params:
-        embeddings=f"<data>/embeddings/{MIXTURE}",
-        encoders="<data>/encoders",
+        embeddings=folder_of("embeddings"),
+        encoders=folder_of("encoders", up=2),
         overlays=overlays,
-        pseudolabels=f"<data>/pseudolabels/{MIXTURE}",
+        pseudolabels=folder_of("pseudolabels"),
         settings=triggers("pseudolabel"),
     shell:
         "medlabel {params.overlays} pseudolabel --pool {input.pool} --encoders {params.encoders} "

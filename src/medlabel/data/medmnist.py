@@ -147,7 +147,7 @@ def _copy(original: Path, source: catalogue.Source, target: Path) -> None:
             failure = files.disk_error(error, target)
             if isinstance(failure, MedlabelError):
                 raise failure from error
-            raise _PlaceError(error.strerror) from error
+            raise _PlaceError(error.strerror or str(error)) from error
         if difference := _md5_difference(partial, source):
             raise _PlaceError(difference)
 
@@ -227,8 +227,6 @@ def _refusal(response: requests.Response) -> Exception:
 
 def _append(response: requests.Response, part: Path, held: int) -> None:
     """Write the body of an answer behind the first `held` bytes of the partial file."""
-    import requests
-
     try:
         with part.open("r+b" if held else "wb") as stream:
             stream.seek(held)
@@ -236,8 +234,6 @@ def _append(response: requests.Response, part: Path, held: int) -> None:
                 stream.write(chunk)
             stream.flush()
             os.fsync(stream.fileno())
-    except requests.RequestException:
-        raise
     except OSError as error:
         raise files.disk_error(error, part) from error
 

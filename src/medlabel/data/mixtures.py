@@ -66,7 +66,7 @@ def write_pool(
     """
     import pandas as pd
 
-    sources = _read(mixture, archives, size)
+    sources = {name: archive.read(archives[name], name, size) for name in mixture.datasets}
     eligible = [
         _eligible(entry, index, sources[entry.dataset])
         for index, entry in enumerate(mixture.classes)
@@ -132,18 +132,6 @@ def parse_block(block: str) -> range:
             f"block: {block!r} given; first-last with four digits each expected, such as 0000-0014."
         )
     return range(int(parts[1]), int(parts[2]) + 1)
-
-
-def _read(
-    mixture: params.Mixture, archives: Mapping[str, Path], size: int
-) -> dict[str, archive.Archive]:
-    for index, entry in enumerate(mixture.classes):
-        if catalogue.is_volumetric(entry.dataset):
-            raise MedlabelError(
-                f"mixture.classes.{index}.dataset: {entry.dataset} holds volumes; a dataset of "
-                f"images expected."
-            )
-    return {name: archive.read(archives[name], name, size) for name in mixture.datasets}
 
 
 def _eligible(entry: params.MixtureClass, index: int, source: archive.Archive) -> pd.DataFrame:

@@ -11,14 +11,22 @@ import numpy as np
 
 from medlabel.errors import MedlabelError
 from medlabel.report import style
-from medlabel.report.results import ARMS, METRICS, Estimate, Metric, Study, read_scores, read_study
+from medlabel.report.results import (
+    ARMS,
+    COMPARED,
+    METRICS,
+    Arm,
+    Estimate,
+    Metric,
+    Study,
+    read_scores,
+    read_study,
+)
 from medlabel.report.text import p_value, percent, points, readable
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-
-COMPARED: tuple[Metric, ...] = ("accuracy", "f1")
 
 
 def draw(study: Path, scores: Path, targets: Sequence[Path]) -> None:
@@ -51,16 +59,14 @@ def draw(study: Path, scores: Path, targets: Sequence[Path]) -> None:
         gains, absolute = figure.subplots(1, 2, width_ratios=(1, 1.6))
         _draw_gains(gains, arms, found)
         _draw_arms(absolute, arms, found)
+        figure.legend(loc="outside lower center", ncols=3)
         style.save(figure, targets)
 
 
-def _by_arm(scores: pd.DataFrame, study: Study, path: Path) -> dict[str, pd.DataFrame]:
-    # The student on true labels has no teacher, whatever the column holds for it.
-    ours = scores[(scores["encoder"] == study.encoder) | (scores["arm"] == "true")]
-    arms = {
-        arm: ours[ours["arm"] == arm].drop_duplicates("seed").set_index("seed").sort_index()
-        for arm in ARMS
-    }
+def _by_arm(scores: pd.DataFrame, study: Study, path: Path) -> dict[Arm, pd.DataFrame]:
+    # The student on true labels has no teacher: its encoder may be left empty.
+    ours = scores[(scores["encoder"] == study.encoder) | scores["encoder"].isna()]
+    arms = {arm: ours[ours["arm"] == arm].set_index("seed").sort_index() for arm in ARMS}
     for arm, table in arms.items():
         if len(table) != study.seeds:
             raise MedlabelError(
@@ -75,11 +81,11 @@ def _tell(study: Study, metric: Metric) -> str:
     return (
         f"{METRICS[metric]}: mean difference {points(gain.mean)} percentage points "
         f"({study.interval} {points(gain.low)} to {points(gain.high)}; "
-        f"paired test, {p_value(gain.holm_p)} after Holm)."
+        f"sign-flip test, {p_value(gain.holm_p)} after Holm)."
     )
 
 
-def _draw_gains(axes: Axes, arms: Mapping[str, pd.DataFrame], study: Study) -> None:
+def _draw_gains(axes: Axes, arms: Mapping[Arm, pd.DataFrame], study: Study) -> None:
     for place, metric in enumerate(COMPARED):
         differences = arms["student"][metric] - arms["teacher"][metric]
         _draw_box(axes, place, 100 * differences.to_numpy(), study.gains[metric], style.BLUE)
@@ -87,7 +93,7 @@ def _draw_gains(axes: Axes, arms: Mapping[str, pd.DataFrame], study: Study) -> N
     labels = [_tally(study, metric) for metric in COMPARED]
     axes.set_xticks(range(len(COMPARED)), labels)
     axes.set(
-        title="Gain",
+        title=f"Gain (n = {study.seeds} seeds)",
         ylabel="Student \N{MINUS SIGN} teacher (percentage points)",
         xlim=(-0.55, len(COMPARED) - 0.45),
     )
@@ -96,10 +102,13 @@ def _draw_gains(axes: Axes, arms: Mapping[str, pd.DataFrame], study: Study) -> N
 
 def _tally(study: Study, metric: Metric) -> str:
     gain = study.gains[metric]
-    return f"{METRICS[metric]}\n{gain.wins} wins, {gain.ties} ties,\n{gain.losses} losses"
+    return (
+        f"{METRICS[metric]}: {points(gain.mean)}\n"
+        f"{gain.wins} wins, {gain.ties} ties,\n{gain.losses} losses"
+    )
 
 
-def _draw_arms(axes: Axes, arms: Mapping[str, pd.DataFrame], study: Study) -> None:
+def _draw_arms(axes: Axes, arms: Mapping[Arm, pd.DataFrame], study: Study) -> None:
     for place, arm in enumerate(ARMS):
         values = 100 * arms[arm]["accuracy"].to_numpy()
         _draw_box(axes, place, values, study.arms[arm]["accuracy"], style.ARM_COLOURS[arm])
@@ -110,6 +119,7 @@ def _draw_arms(axes: Axes, arms: Mapping[str, pd.DataFrame], study: Study) -> No
         linewidth=0.9,
         label=f"always the commonest class: {percent(study.trivial_accuracy)}",
     )
+    axes.plot([], [], "o", color=style.GREY, markersize=2.4, label="one seed")
     axes.plot([], [], "D", color=style.BLACK, markersize=3, label=f"mean with {study.interval}")
     labels = [
         "\n".join([*textwrap.wrap(name, 10), percent(study.arms[arm]["accuracy"].mean)])
@@ -117,12 +127,11 @@ def _draw_arms(axes: Axes, arms: Mapping[str, pd.DataFrame], study: Study) -> No
     ]
     axes.set_xticks(range(len(ARMS)), labels)
     axes.set(
-        title=f"Accuracy of each arm (points: n = {study.seeds} seeds)",
+        title=f"Accuracy of each arm (n = {study.seeds} seeds)",
         ylabel="Accuracy on held-out images (%)",
         xlim=(-0.55, len(ARMS) - 0.45),
     )
     axes.grid(visible=False, axis="x")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.3), ncols=2)
 
 
 def _draw_box(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,7 +12,10 @@ from medlabel import files
 from medlabel.errors import MedlabelError
 from medlabel.params import Mixture
 from medlabel.report import style
-from medlabel.report.text import holds_phantoms, percent, readable, shorten
+from medlabel.report.text import percent, readable, shorten
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 NAME_LENGTH = 22
 
@@ -54,19 +58,19 @@ def draw(pseudolabels: Path, mixture: Mixture, encoder: str, targets: Sequence[P
             f"accuracy {percent(np.trace(counts) / counts.sum())}; always the commonest class: "
             f"{percent(counts.sum(axis=1).max() / counts.sum())}. Counts, and per cent of the "
             f"true class.",
-            phantom=holds_phantoms(mixture),
+            phantom=mixture.phantom,
             width=style.ONE_COLUMN if few else style.TWO_COLUMNS,
         )
         _draw_matrix(figure.subplots(), counts, [shorten(name, NAME_LENGTH) for name in classes])
         style.save(figure, targets)
 
 
-def _draw_matrix(axes: style.Axes, counts: np.ndarray, names: Sequence[str]) -> None:
+def _draw_matrix(axes: Axes, counts: np.ndarray, names: Sequence[str]) -> None:
     totals = counts.sum(axis=1, keepdims=True)
     # A class without held-out images has no percentages: its row is left empty.
     shares = np.divide(100 * counts, totals, out=np.zeros(counts.shape), where=totals > 0)
     picture = axes.pcolormesh(shares[::-1], cmap="Blues", vmin=0, vmax=100, edgecolors="white")
-    middle = np.arange(len(names)) + 0.5
+    middle = [place + 0.5 for place in range(len(names))]
     for row, column in np.ndindex(counts.shape):
         axes.text(
             middle[column],
@@ -80,7 +84,9 @@ def _draw_matrix(axes: style.Axes, counts: np.ndarray, names: Sequence[str]) -> 
     axes.set_xticks(
         middle, names, rotation=25 if slanted else 0, ha="right" if slanted else "center"
     )
-    axes.set_yticks(middle[::-1], [f"{n}\n(n = {t:,})" for n, t in zip(names, totals[:, 0], strict=True)])
+    axes.set_yticks(
+        middle[::-1], [f"{n}\n(n = {t:,})" for n, t in zip(names, totals[:, 0], strict=True)]
+    )
     axes.set(xlabel="Teacher's label", ylabel="True class")
     axes.tick_params(length=0)
     axes.grid(visible=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,19 +14,20 @@ from medlabel.data import archive
 from medlabel.params import Mixture
 from medlabel.report import style
 from medlabel.report.results import read_blocks
-from medlabel.report.text import holds_phantoms, readable, shorten
+from medlabel.report.text import readable, shorten
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
 IMAGE = ["dataset", "split", "row", "label"]
-COLUMNS, ROWS = 6, 2
+COLUMNS, ROWS = 5, 2
 GAP = 3.0  # mm
 HEADING = 8.0
-CAPTION = 9.5
+CAPTION = 10.0
 TILE = (style.TWO_COLUMNS - GAP * (COLUMNS + 1)) / COLUMNS
-PICTURE = 20.0
+PICTURE = 24.0
+NOTHING = 8.0
 
 
 @dataclass(frozen=True)
@@ -84,24 +85,22 @@ def draw(
     groups = split(judged)
     opened = {dataset: archive.read(path, dataset) for dataset, path in archives.items()}
     with style.house():
-        section = HEADING + ROWS * (PICTURE + CAPTION)
-        body = 2 * section + GAP
+        heights = [_height(group) for group in groups]
         figure = style.sheet(
-            body,
+            sum(heights),
             f"What the student corrects and what it spoils: {readable(mixture.name)}",
             f"The {COLUMNS * ROWS} of each kind on which the student is most confident, of n = "
             f"{len(judged):,} different held-out images. Each label stands with its probability; "
             f"the student's is the mean over the seeds that were tested on the image.",
-            phantom=holds_phantoms(mixture),
+            phantom=mixture.phantom,
+            by_hand=True,
         )
-        for index, group in enumerate(groups):
-            _draw_group(figure, body - index * section, group, opened, classes)
+        for group, top in zip(groups, (sum(heights), heights[1]), strict=True):
+            _draw_group(figure, top, group, opened, classes)
         style.save(figure, targets)
 
 
-def judge(
-    pseudolabels: Path, predictions: Sequence[Path], classes: Sequence[str]
-) -> pd.DataFrame:
+def judge(pseudolabels: Path, predictions: Sequence[Path], classes: Sequence[str]) -> pd.DataFrame:
     """Put the teacher's and the students' answers on each held-out image side by side.
 
     Returns
@@ -131,25 +130,31 @@ def judge(
 
 def split(judged: pd.DataFrame) -> tuple[Group, Group]:
     """Return the images that the student corrects, and those that it spoils."""
+    judged = judged.sort_values(["student_p", *IMAGE], ascending=[False] + [True] * len(IMAGE))
     teacher_right = judged["teacher"] == judged["label"]
     student_right = judged["student"] == judged["label"]
     corrected = judged[~teacher_right & student_right]
     spoilt = judged[teacher_right & ~student_right]
-    order = {"by": ["student_p", *IMAGE], "ascending": [False] + [True] * len(IMAGE)}
     return (
         Group(
             f"Corrected by the student: {len(corrected):,} of the {(~teacher_right).sum():,} "
             f"images that the teacher mislabelled",
-            corrected.sort_values(**order),
+            corrected,
             style.BLUE,
         ),
         Group(
             f"Spoilt by the student: {len(spoilt):,} of the {teacher_right.sum():,} images that "
             f"the teacher labelled rightly",
-            spoilt.sort_values(**order),
+            spoilt,
             style.VERMILLION,
         ),
     )
+
+
+def _height(group: Group) -> float:
+    shown = min(len(group.images), COLUMNS * ROWS)
+    lines = -(-shown // COLUMNS)
+    return HEADING + (lines * (PICTURE + CAPTION) if lines else NOTHING)
 
 
 def _draw_group(
@@ -162,31 +167,32 @@ def _draw_group(
     style.write(figure, GAP, top - 5, group.heading, weight="bold", fontsize=8, color=group.colour)
     shown = group.images.head(COLUMNS * ROWS)
     if shown.empty:
-        middle = top - HEADING - ROWS * (PICTURE + CAPTION) / 2
-        style.write(
-            figure, style.TWO_COLUMNS / 2, middle, "none", ha="center", fontsize=9, color=style.GREY
-        )
+        style.write(figure, GAP, top - HEADING - 3, "There are none to show.", color=style.GREY)
         return
     pictures = archive.pixels(archives, shown, channels=3)
-    for index, (image, picture) in enumerate(zip(shown.itertuples(), pictures, strict=True)):
+    for index, (image, picture) in enumerate(zip(shown.to_dict("records"), pictures, strict=True)):
         line, column = divmod(index, COLUMNS)
         left = GAP + column * (TILE + GAP)
-        upper = top - HEADING - line * (PICTURE + CAPTION)
-        axes = style.place(figure, left, upper - PICTURE, PICTURE, PICTURE)
-        style.show(axes, picture)
-        answers = (
-            f"truth: {shorten(classes[image.label], 20)}",
-            f"teacher: {shorten(classes[image.teacher], 13)} {image.teacher_p:.2f}",
-            f"student: {shorten(classes[image.student], 13)} {image.student_p:.2f}",
+        bottom = top - HEADING - line * (PICTURE + CAPTION) - PICTURE
+        style.show(style.place(figure, left, bottom, PICTURE, PICTURE), picture)
+        _write_answers(figure, left, bottom, image, classes)
+
+
+def _write_answers(
+    figure: Figure, left: float, top: float, image: Mapping[Any, Any], classes: Sequence[str]
+) -> None:
+    truth = image["label"]
+    lines = [(f"truth: {shorten(classes[truth], 18)}", True)]
+    for who in ("teacher", "student"):
+        answer = shorten(classes[image[who]], 12)
+        lines.append((f"{who}: {answer} {image[f'{who}_p']:.2f}", image[who] == truth))
+    for number, (line, right) in enumerate(lines):
+        style.write(
+            figure,
+            left,
+            top - 0.6 - 2.6 * number,
+            line,
+            va="top",
+            fontsize=style.SMALL_SIZE,
+            color=style.BLACK if right else style.VERMILLION,
         )
-        right = (True, image.teacher == image.label, image.student == image.label)
-        for line_number, (answer, is_right) in enumerate(zip(answers, right, strict=True)):
-            style.write(
-                figure,
-                left,
-                upper - PICTURE - 0.6 - 2.6 * line_number,
-                answer,
-                va="top",
-                fontsize=style.SMALL_SIZE,
-                color=style.BLACK if is_right else style.VERMILLION,
-            )

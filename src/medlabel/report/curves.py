@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
 from medlabel.params import Mixture
 from medlabel.report import style
 from medlabel.report.results import read_blocks
-from medlabel.report.text import holds_phantoms, readable
+from medlabel.report.text import readable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +34,7 @@ def draw(
     curves: Sequence[Path],
     mixture: Mixture,
     encoder: str,
+    epochs: int,
     confidence: float,
     targets: Sequence[Path],
 ) -> None:
@@ -44,6 +48,8 @@ def draw(
         Names the study.
     encoder
         The teacher whose labels the students are trained on.
+    epochs
+        At which training ends at the latest.
     confidence
         Share of the seeds that the bands hold.
     targets
@@ -63,7 +69,7 @@ def draw(
             f"Teacher {encoder}; n = {seeds} seeds. Line: mean; band: central "
             f"{100 * confidence:g} % of the seeds. Both are over the seeds still training at an "
             f"epoch, whose number the right panel gives.",
-            phantom=holds_phantoms(mixture),
+            phantom=mixture.phantom,
         )
         loss, accuracy, ends = figure.subplots(1, 3)
         _draw_bands(loss, table, "loss", 1.0, confidence)
@@ -71,9 +77,9 @@ def draw(
         loss.legend(loc="upper right")
         _draw_bands(accuracy, table, "accuracy", 100.0, confidence)
         accuracy.set(title="Accuracy", ylabel="Agreement with teacher's labels (%)")
-        _draw_ends(ends, table)
+        _draw_ends(ends, table, epochs)
         for axes in (loss, accuracy, ends):
-            axes.set(xlabel="Epoch", xlim=(0.4, table["epoch"].max() + 0.6))
+            axes.set(xlabel="Epoch", xlim=(0.4, epochs + 0.6))
             axes.xaxis.get_major_locator().set_params(integer=True)
         style.save(figure, targets)
 
@@ -90,27 +96,20 @@ def _draw_bands(
         axes.plot(mean.index, mean, color=colour, label=name, marker="o", markersize=1.8)
 
 
-def _draw_ends(axes: Axes, table: pd.DataFrame) -> None:
-    epochs = range(1, int(table["epoch"].max()) + 1)
-    training = table.groupby("epoch")["seed"].nunique().reindex(epochs)
-    kept = table.loc[table["kept"], "epoch"].value_counts().reindex(epochs, fill_value=0)
+def _draw_ends(axes: Axes, table: pd.DataFrame, epochs: int) -> None:
+    every = np.arange(1, epochs + 1)
+    training = table.groupby("epoch")["seed"].nunique().reindex(every, fill_value=0)
+    kept = table.loc[table["kept"], "epoch"].value_counts().reindex(every, fill_value=0)
     last = table.groupby("seed")["epoch"].max()
-    stopped = last[last < epochs[-1]].value_counts().reindex(epochs, fill_value=0)
-    axes.step(epochs, training, where="mid", color=style.BLACK, label="still training")
-    axes.bar(
-        [epoch - 0.2 for epoch in epochs],
-        kept,
-        width=0.4,
-        color=style.GREEN,
-        label="weights kept",
-    )
-    axes.bar(
-        [epoch + 0.2 for epoch in epochs],
-        stopped,
-        width=0.4,
-        color=style.VERMILLION,
-        label=f"stopped early ({int(stopped.sum())} in all)",
-    )
-    axes.set(title="End of training", ylabel="Seeds", ylim=(0, training.max() * 1.45))
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    stopped = last[last < epochs].value_counts().reindex(every, fill_value=0)
+    axes.step(every, training, where="mid", color=style.BLACK, label="still training")
+    for shift, counts, colour, label in (
+        (-0.2, kept, style.GREEN, "weights kept"),
+        (+0.2, stopped, style.VERMILLION, f"stopped early ({stopped.sum()} in all)"),
+    ):
+        axes.bar(every + shift, counts, width=0.4, color=colour, label=label)
+    seeds = int(training.max())
+    axes.set_yticks(MaxNLocator(6, integer=True).tick_values(0, seeds))
+    # The legend takes the room above the line, where no bar can be.
+    axes.set(title="End of training", ylabel="Seeds", ylim=(0, 1.45 * seeds))
     axes.legend(loc="upper left")

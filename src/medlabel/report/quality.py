@@ -10,7 +10,7 @@ import numpy as np
 
 from medlabel.errors import MedlabelError
 from medlabel.report import style
-from medlabel.report.results import Checkpoint, Study, read_study
+from medlabel.report.results import Checkpoint, Crossing, Study, read_study
 from medlabel.report.text import percent, readable
 
 if TYPE_CHECKING:
@@ -61,15 +61,20 @@ def draw(study: Path, targets: Sequence[Path]) -> None:
 
 def _tell_crossing(study: Study) -> str:
     if study.crossing is None:
-        verdict = "always" if all(point.gain > 0 for point in study.curve) else "nowhere steadily"
-        if all(point.gain <= 0 for point in study.curve):
-            verdict = "never"
-        return f"No crossing among these teachers: the student helps {verdict}."
+        helped = sum(point.gain > 0 for point in study.curve)
+        return (
+            f"No crossing was found: the student is better than its teacher for {helped} of the "
+            f"{len(study.curve)} teachers."
+        )
     return (
         f"The student stops helping where its teacher reaches "
         f"{percent(study.crossing.teacher_accuracy)} ({study.interval} "
-        f"{percent(study.crossing.low)} to {percent(study.crossing.high)})."
+        f"{_interval(study.crossing)})."
     )
+
+
+def _interval(crossing: Crossing) -> str:
+    return f"{100 * crossing.low:.1f} to {percent(crossing.high)}"
 
 
 def _seeds(curve: Sequence[Checkpoint]) -> str:
@@ -97,7 +102,7 @@ def _draw_accuracy(axes: Axes, study: Study) -> None:
     _draw_points(axes, study.curve, x, y)
     if study.crossing:
         at = 100 * study.crossing.teacher_accuracy
-        axes.plot(at, at, marker="X", markersize=6, color=style.VERMILLION, zorder=5, linestyle="")
+        axes.plot(at, at, marker="D", markersize=6, color=style.VERMILLION, fillstyle="none")
     _draw_crossing(axes, study)
 
 
@@ -170,7 +175,7 @@ def _draw_crossing(axes: Axes, study: Study) -> None:
         linewidth=0.9,
         linestyle=(0, (4, 2)),
         label=f"crossing: {percent(study.crossing.teacher_accuracy)} "
-        f"({study.interval} {percent(study.crossing.low)} to {percent(study.crossing.high)})",
+        f"({study.interval} {_interval(study.crossing)})",
     )
 
 
@@ -201,7 +206,7 @@ def _label_above(axes: Axes, labels: Sequence[str], x: np.ndarray, y: np.ndarray
             va="bottom",
             rotation=90 if upright else 0,
         )
-    axes.set_title(axes.get_title(loc="left"), pad=26 if upright else 16)
+    axes.set_title(axes.get_title(loc="left"), pad=32 if upright else 19)
 
 
 def spread(places: np.ndarray, gap: float) -> np.ndarray:

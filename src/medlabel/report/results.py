@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from medlabel import files
 from medlabel.errors import MedlabelError
@@ -23,6 +23,7 @@ ARMS: dict[Arm, str] = {
     "permuted": "student, permuted labels",
     "true": "student, true labels",
 }
+COMPARED: tuple[Metric, ...] = ("accuracy", "f1")  # of the main figure
 METRICS: dict[Metric, str] = {"accuracy": "Accuracy", "f1": "F1", "auc": "AUC"}
 
 
@@ -51,7 +52,7 @@ class Gain(Estimate):
     wins, ties, losses
         Seeds whose student is better than, equal to and worse than its teacher.
     wilcoxon_p, permutation_p
-        Two-sided paired tests; `holm_p` is corrected over the metrics.
+        Two-sided paired tests; `holm_p` is the permutation test's, corrected over the metrics.
     """
 
     image_low: float
@@ -95,6 +96,15 @@ class Crossing(Result):
     high: float
 
 
+def _complete(expected: Iterable[str]) -> AfterValidator:
+    def check(found: dict[str, Any]) -> dict[str, Any]:
+        if missing := [name for name in expected if name not in found]:
+            raise ValueError(f"{', '.join(missing)} missing")
+        return found
+
+    return AfterValidator(check)
+
+
 class Study(Result):
     """Everything that `medlabel study` found; scores are fractions from 0 to 1."""
 
@@ -108,8 +118,10 @@ class Study(Result):
     resamples: int
     encoder: str
     trivial_accuracy: float
-    arms: dict[Arm, dict[Metric, Estimate]]
-    gains: dict[Metric, Gain]
+    arms: Annotated[
+        dict[Arm, Annotated[dict[Metric, Estimate], _complete(METRICS)]], _complete(ARMS)
+    ]
+    gains: Annotated[dict[Metric, Gain], _complete(METRICS)]
     curve: list[Checkpoint]
     crossing: Crossing | None
 
@@ -138,9 +150,9 @@ def read_study(path: Path) -> Study:
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"]) or "the whole file"
+        what = problem["msg"].removeprefix("Value error, ")
         raise MedlabelError(
-            f"{path}: {where}: {problem['msg'].lower()}; delete the file and run "
-            f"`medlabel study` again."
+            f"{path}: {where}: {what}; delete the file and run `medlabel study` again."
         ) from error
 
 

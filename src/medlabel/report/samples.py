@@ -13,7 +13,7 @@ from medlabel.data import archive
 from medlabel.errors import MedlabelError
 from medlabel.params import Mixture
 from medlabel.report import style
-from medlabel.report.text import holds_phantoms, readable, shorten
+from medlabel.report.text import readable, shorten
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,14 +70,15 @@ def draw(
             f"Images to be labelled, with their true classes: {readable(mixture.name)}",
             f"Up to {ROWS * COLUMNS} images of each class, evenly spaced over the pool's n "
             f"training images; {_edge(pictures)} pixels.",
-            phantom=holds_phantoms(mixture),
+            phantom=mixture.phantom,
+            by_hand=True,
         )
         for index, images in enumerate(pictures):
             line, column = divmod(index, PANELS)
             left = GAP + column * (panel + GAP)
             top = body - line * (grid + HEADING)
             entry = mixture.classes[index]
-            heading = f"{shorten(entry.name, 26)}  (n = {counts[index]:,})"
+            heading = f"{shorten(entry.name, 30)}  (n = {counts[index]:,})"
             style.write(figure, left, top - 4.0, heading, weight="bold", fontsize=8)
             source = f"from {entry.dataset}" + _labels(entry.labels)
             style.write(figure, left, top - HEADING + 1.2, source, color=style.GREY, fontsize=6.5)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -42,7 +43,7 @@ SMALL_SIZE = 6.0
 LINE_SPACING = 1.35
 MARGIN = 2.5  # mm
 
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Arial", "Helvetica"],
     "font.size": TEXT_SIZE,
@@ -82,9 +83,15 @@ def house() -> AbstractContextManager[None]:
 
 
 def sheet(
-    body: float, title: str, subtitle: str, *, phantom: bool, width: float = TWO_COLUMNS
+    body: float,
+    title: str,
+    subtitle: str,
+    *,
+    phantom: bool,
+    width: float = TWO_COLUMNS,
+    by_hand: bool = False,
 ) -> Figure:
-    """Return an empty figure under its title; axes added to it are laid out below the title.
+    """Return an empty figure under its title, with room for axes below.
 
     Parameters
     ----------
@@ -96,6 +103,9 @@ def sheet(
         Stamp the figure as drawn rather than measured.
     width
         In mm.
+    by_hand
+        The caller puts every part at its place (`place`, `write`); otherwise axes are laid out
+        automatically.
     """
     figure = Figure(figsize=(width * MM, body * MM))
     FigureCanvasAgg(figure)
@@ -108,7 +118,8 @@ def sheet(
     header = MARGIN + sum(_line_height(size) for _, size, _, _ in lines) + MARGIN / 2
     height = body + header
     figure.set_size_inches(width * MM, height * MM)
-    figure.set_layout_engine("constrained", rect=(0, 0, 1, body / height))
+    if not by_hand:
+        figure.set_layout_engine("constrained", rect=(0, 0, 1, body / height))
     top = height - MARGIN
     for line, size, weight, colour in lines:
         figure.text(
@@ -156,18 +167,17 @@ def _watermark(figure: Figure, width: float, height: float) -> None:
 
 
 def place(figure: Figure, x: float, y: float, width: float, height: float) -> Axes:
-    """Add axes for an image at a place in mm from the lower left, outside automatic layout."""
+    """Add axes for an image at a place in mm from the lower left, of a figure laid out by hand."""
     across, up = figure.get_size_inches() / MM
     axes = figure.add_axes((x / across, y / up, width / across, height / up))
     axes.set_axis_off()
-    axes.set_in_layout(False)
     return axes
 
 
-def write(figure: Figure, x: float, y: float, text: str, **properties: object) -> None:
+def write(figure: Figure, x: float, y: float, text: str, **properties: Any) -> None:
     """Write text at a place in mm from the lower left of the figure."""
     across, up = figure.get_size_inches() / MM
-    figure.text(x / across, y / up, text, in_layout=False, **properties)
+    figure.text(x / across, y / up, text, **properties)
 
 
 def show(axes: Axes, image: np.ndarray) -> None:
@@ -205,6 +215,9 @@ def save(figure: Figure, targets: Sequence[Path]) -> None:
                 f"{target}: expected a figure to end in {' or '.join(metadata)}, found "
                 f"{target.suffix or 'no suffix'!r}."
             )
+    # Laid out once, all formats have their parts at the same places.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
     for target in targets:
         with replacing(target) as partial:
             figure.savefig(partial, dpi=DPI, metadata=metadata[target.suffix])

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medlabel.errors import MedlabelError
 from medlabel.files import replacing
 from medlabel.params import Mixture, Teacher
-from medlabel.report.results import ARMS, METRICS, Estimate, Metric, Study, read_csv, read_study
+from medlabel.report.results import (
+    ARMS,
+    COMPARED,
+    METRICS,
+    Arm,
+    Estimate,
+    Metric,
+    Study,
+    read_csv,
+    read_study,
+)
 from medlabel.report.text import MINUS, PHANTOM_MARK, points, readable
 
 if TYPE_CHECKING:
@@ -18,6 +29,7 @@ if TYPE_CHECKING:
 PUBLISHED_COLUMNS = ("dataset", "model", "recipe", "acc", "source", "note")
 PUBLISHED_TASK = "breast_chest"
 PUBLISHED_SOURCES = {"breastmnist", "chestmnist"}
+PUBLISHED_TRIVIAL = 0.5  # 546 + 546 and 234 + 234 images
 PUBLISHED_TEACHER = ("ViT-L-14", "openai")
 
 
@@ -41,6 +53,15 @@ class Table:
     note: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+    @property
+    def numeric(self) -> tuple[bool, ...]:
+        """Whether each column begins with a number in every row: such columns align right."""
+        digits = {*"0123456789+", MINUS}
+        return tuple(
+            all(row[column][:1] in digits for row in self.rows)
+            for column in range(len(self.header))
+        )
 
 
 def write(study: Path, published: Path, mixture: Mixture, teacher: Teacher, target: Path) -> None:
@@ -75,12 +96,21 @@ def heading(study: Study) -> str:
     return f"{PHANTOM_MARK}: {title}" if study.phantom else title
 
 
-def build(
-    study: Study, published: Path, mixture: Mixture, teacher: Teacher
-) -> tuple[Table, ...]:
-    """Return the tables of scores, gains, checkpoints and published values."""
+def build(study: Study, published: Path, mixture: Mixture, teacher: Teacher) -> tuple[Table, ...]:
+    """Return the tables of scores, gains, checkpoints and published values.
+
+    Raises
+    ------
+    MedlabelError
+        When the table of published values is missing, damaged or lacks the study's task.
+    """
     rows = read_csv(published, "report", PUBLISHED_COLUMNS)
     rows = rows[rows["dataset"] == PUBLISHED_TASK]
+    if rows.empty:
+        raise MedlabelError(
+            f"{published}: expected rows of the dataset {PUBLISHED_TASK}, found none; restore the "
+            f"table of published values."
+        )
     return (
         _scores(study),
         _gains(study),
@@ -90,7 +120,11 @@ def build(
 
 
 def _markdown(table: Table) -> str:
-    lines = [table.header, tuple("---" for _ in table.header), *table.rows]
+    lines = [
+        table.header,
+        tuple("---:" if right else "---" for right in table.numeric),
+        *table.rows,
+    ]
     rows = "\n".join(f"| {' | '.join(map(_escape, line))} |" for line in lines)
     return f"## {table.title}\n\n{table.note}\n\n{rows}"
 
@@ -138,7 +172,7 @@ def _gains(study: Study) -> Table:
     return Table(
         title="Gain of the student on its teacher",
         note=f"Student {MINUS} teacher in percentage points, paired by seed, n = {study.seeds} "
-        f"seeds; two-sided tests; Holm corrects over the metrics.",
+        f"seeds; two-sided tests; Holm corrects the permutation (sign-flip) test over the metrics.",
         header=(
             "Metric",
             "Mean",
@@ -202,7 +236,7 @@ def _checkpoints(study: Study) -> Table:
 
 def _crossing(study: Study) -> str:
     if study.crossing is None:
-        return "The student's gain does not change its sign among these teachers."
+        return "No teacher quality was found at which the student's gain changes its sign."
     at = study.crossing
     return (
         f"The student stops helping where its teacher reaches {_percent(at.teacher_accuracy)} % "
@@ -211,35 +245,33 @@ def _crossing(study: Study) -> str:
 
 
 def _published(study: Study, rows: pd.DataFrame, mixture: Mixture, teacher: Teacher) -> Table:
-    accuracy = {arm: study.arms[arm]["accuracy"] for arm in ("teacher", "student")}
-    gains = ", ".join(
-        f"{points(study.gains[metric].mean, 2)} points {METRICS[metric]}"
-        for metric in ("accuracy", "f1")
-    )
-    ours = [
-        (study.encoder, "teacher on held-out images", _percent(accuracy["teacher"].mean)),
-        (study.encoder, "student on held-out images", _percent(accuracy["student"].mean)),
-    ]
-    notes = ("", f"mean gain over {study.seeds} seeds: {gains}")
-    trivial = _percent(study.trivial_accuracy)
-    here = [(*row, trivial, "this study", note) for row, note in zip(ours, notes, strict=True)]
-    theirs = [
-        (
-            str(row.model),
-            readable(str(row.recipe)),
-            _percent(float(row.acc)),
-            "50.00",
-            str(row.source),
-            "" if row.note != row.note else str(row.note),
-        )
-        for row in rows.itertuples()
-    ]
     return Table(
         title="Beside the published study",
         note=_caveat(mixture, teacher),
         header=("Model", "What", "Accuracy (%)", "Trivial (%)", "Source", "Note"),
-        rows=(*here, *theirs),
+        rows=(*_our_rows(study), *_their_rows(rows)),
     )
+
+
+def _our_rows(study: Study) -> Iterator[tuple[str, ...]]:
+    gains = " and ".join(
+        f"{points(study.gains[metric].mean, 2)} points {METRICS[metric]}" for metric in COMPARED
+    )
+    notes: dict[Arm, str] = {
+        "teacher": f"mean over {study.seeds} seeds",
+        "student": f"mean over {study.seeds} seeds; mean gain {gains}",
+    }
+    for arm, note in notes.items():
+        score = _percent(study.arms[arm]["accuracy"].mean)
+        trivial = _percent(study.trivial_accuracy)
+        yield (study.encoder, f"{arm}, held-out images", score, trivial, "this study", note)
+
+
+def _their_rows(rows: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+    for row in rows.fillna({"note": ""}).to_dict("records"):
+        score, trivial = _percent(float(row["acc"])), _percent(PUBLISHED_TRIVIAL)
+        what = readable(row["recipe"])
+        yield (row["model"], what, score, trivial, row["source"], row["note"])
 
 
 def _caveat(mixture: Mixture, teacher: Teacher) -> str:
@@ -262,9 +294,3 @@ def _caveat(mixture: Mixture, teacher: Teacher) -> str:
         f"{by}. Theirs: ChestMNIST and BreastMNIST, with OpenAI's ViT-L/14. The rows stand beside "
         f"each other for orientation only."
     )
-
-
-def columns_are_numeric(table: Table) -> Sequence[bool]:
-    """Whether each column begins with a number in every row, for right alignment."""
-    digits = set("0123456789+" + MINUS)
-    return [all(row[i][:1] in digits for row in table.rows) for i in range(len(table.header))]

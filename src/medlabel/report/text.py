@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-from medlabel.data.catalogue import is_phantom
-from medlabel.params import Mixture
-
 PHANTOM_MARK = "PHANTOM DATA – drawn, not measured"
 MINUS = "\N{MINUS SIGN}"
-
-
-def holds_phantoms(mixture: Mixture) -> bool:
-    """Whether any image of a mixture is drawn by this package."""
-    return any(is_phantom(dataset) for dataset in mixture.datasets)
 
 
 def readable(name: str) -> str:

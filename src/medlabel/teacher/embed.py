@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -32,6 +33,7 @@ Embeddings = npt.NDArray[np.float32]
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 # Part of the cache's key: change it whenever `preprocess` gives other values.
 RESAMPLING = "torch uint8, antialias"
+ROWS_PER_GROUP = 8192
 IMAGE_COLUMNS = ["dataset", "split", "row"]
 
 
@@ -175,17 +177,15 @@ def _cropped_or_padded(images: torch.Tensor, expected: encoder.Preprocessing) ->
     return cropped
 
 
-def encode_images(
-    loaded: encoder.Encoder, images: Pixels, precision: Precision
-) -> npt.NDArray[np.float32]:
+def encode_images(loaded: encoder.Encoder, batch: torch.Tensor, precision: Precision) -> Embeddings:
     """Embed one batch of images.
 
     Parameters
     ----------
     loaded
         An encoder whose image tower has the dtype of `precision` (see `cast`).
-    images
-        uint8 of shape (n, H, W) or (n, H, W, 3).
+    batch
+        As `preprocess` returns it: float32 of shape (n, 3, height, width).
     precision
         Arithmetic of the image tower.
 
@@ -194,11 +194,10 @@ def encode_images(
     ndarray
         float32 of shape (n, dimension), each row of length 1 (L2 norm).
     """
-    batch = preprocess(images, loaded.manifest.preprocessing)
     with torch.inference_mode():
         features = loaded.model.encode_image(batch.to(loaded.device, DTYPES[precision]))
-        unit = torch.nn.functional.normalize(features.float(), dim=-1)
-    return unit.cpu().numpy()
+        unit: Embeddings = torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()
+    return unit
 
 
 def cast(loaded: encoder.Encoder, precision: Precision) -> encoder.Encoder:
@@ -247,11 +246,16 @@ class RowStore:
 
     def missing(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return those of `rows` that are not computed, or no longer whole."""
-        records = self._records()[rows]
-        actual = np.fromiter((zlib.crc32(row) for row in records["embedding"]), np.uint32)
-        if broken := int(((records["crc"] != 0) & (records["crc"] != actual)).sum()):
+        records = self._records()
+        lacking = np.zeros(len(rows), dtype=bool)
+        broken = 0
+        for position, row in enumerate(rows.tolist()):
+            recorded = int(records["crc"][row])
+            lacking[position] = recorded != zlib.crc32(records["embedding"][row])
+            broken += bool(lacking[position] and recorded)
+        if broken:
             logger.warning("%s: %d damaged embeddings: computing them anew", self.path, broken)
-        return rows[records["crc"] != actual]
+        return rows[lacking]
 
     def read(self, rows: npt.NDArray[np.int64]) -> Embeddings:
         """Return float32 embeddings of shape (len(rows), dimension)."""
@@ -312,26 +316,28 @@ def _fill(
         task = f"embed {name} with {manifest.folder.name}"
         batches = -(-len(rows) // batch_size)
         for chosen, pixels in track(_batches(sources[name], rows, batch_size), task, batches):
-            stores[name].write(chosen, encode_images(loaded, pixels, precision))
+            batch = preprocess(pixels, manifest.preprocessing)
+            stores[name].write(chosen, encode_images(loaded, batch, precision))
 
 
 def _batches(
     source: archive.Archive, rows: npt.NDArray[np.int64], size: int
 ) -> Iterator[tuple[npt.NDArray[np.int64], Pixels]]:
-    ends = np.cumsum([len(source.images[split]) for split in archive.SPLITS])
+    splits = np.repeat(archive.SPLITS, [len(source.images[split]) for split in archive.SPLITS])
+    starts = _starts(source)
     for first in range(0, len(rows), size):
         chosen = rows[first : first + size]
-        split = np.searchsorted(ends, chosen, side="right")
-        starts = ends - [len(source.images[name]) for name in archive.SPLITS]
-        yield (
-            chosen,
-            np.stack(
-                [
-                    source.images[archive.SPLITS[part]][row - starts[part]]
-                    for part, row in zip(split, chosen, strict=True)
-                ]
-            ),
-        )
+        pixels = [
+            source.images[split][row - starts[split]]
+            for split, row in zip(splits[chosen], chosen, strict=True)
+        ]
+        yield chosen, np.stack(pixels)
+
+
+def _starts(source: archive.Archive) -> dict[str, int]:
+    """Return the number of each split's first image when all images are counted through."""
+    lengths = [len(source.images[split]) for split in archive.SPLITS]
+    return dict(zip(archive.SPLITS, np.cumsum([0, *lengths[:-1]]).tolist(), strict=True))
 
 
 def _count(source: archive.Archive) -> int:
@@ -339,14 +345,13 @@ def _count(source: archive.Archive) -> int:
 
 
 def _rows(images: pd.DataFrame, source: archive.Archive) -> npt.NDArray[np.int64]:
-    """Number the images of one dataset through its splits, train first."""
+    """Return the numbers of a dataset's images in the pool, counted through its splits."""
     if source.volumetric:
         raise MedlabelError(
             f"{source.path}: expected images, found volumes, which no image tower can embed."
         )
     part = images[images["dataset"] == source.dataset]
     lengths = {split: len(source.images[split]) for split in archive.SPLITS}
-    starts = dict(zip(lengths, np.cumsum([0, *lengths.values()])[:-1].tolist(), strict=True))
     beyond = part[part["row"] >= part["split"].map(lengths)]
     if len(beyond):
         first = beyond.iloc[0]
@@ -355,7 +360,9 @@ def _rows(images: pd.DataFrame, source: archive.Archive) -> npt.NDArray[np.int64
             f"{lengths[first['split']]} rows; the pool was drawn from another file: run "
             f"`medlabel mix` again."
         )
-    rows: npt.NDArray[np.int64] = (part["row"] + part["split"].map(starts)).to_numpy(np.int64)
+    rows: npt.NDArray[np.int64] = (part["row"] + part["split"].map(_starts(source))).to_numpy(
+        np.int64
+    )
     return rows
 
 
@@ -366,20 +373,29 @@ def _write(
     sources: Mapping[str, archive.Archive],
     recipe: Mapping[str, Any],
 ) -> None:
-    import pyarrow as pa
+    """Write the table group by group, so that it never lies in memory whole."""
     import pyarrow.parquet as pq
 
-    embeddings = np.concatenate(
-        [store.read(_rows(images, sources[name])) for name, store in stores.items()]
-    )
     content = {**recipe, "datasets": {name: source.sha256 for name, source in sources.items()}}
-    table = pa.Table.from_pandas(images, preserve_index=False).append_column(
-        "embedding",
-        pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), embeddings.shape[1]),
-    )
-    table = table.replace_schema_metadata({"medlabel": json.dumps(content, sort_keys=True)})
-    with files.replacing(target) as partial:
-        pq.write_table(table, partial, compression="zstd")
+    with files.replacing(target) as partial, contextlib.ExitStack() as stack:
+        writer: Any = None
+        for name, source in sources.items():
+            part = images[images["dataset"] == name]
+            rows = _rows(images, source)
+            for first in range(0, len(rows), ROWS_PER_GROUP):
+                group = slice(first, first + ROWS_PER_GROUP)
+                table = _table(part.iloc[group], stores[name].read(rows[group]), content)
+                writer = writer or stack.enter_context(pq.ParquetWriter(partial, table.schema))
+                writer.write_table(table)
+
+
+def _table(images: pd.DataFrame, embeddings: Embeddings, content: Mapping[str, Any]) -> Any:
+    import pyarrow as pa
+
+    dimension = embeddings.shape[1]
+    values = pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), dimension)
+    table = pa.Table.from_pandas(images, preserve_index=False).append_column("embedding", values)
+    return table.replace_schema_metadata({"medlabel": json.dumps(content, sort_keys=True)})
 
 
 def read(path: Path) -> tuple[pd.DataFrame, Embeddings]:

@@ -162,7 +162,7 @@ def load(folder: Path, device: torch.device) -> Encoder:
 
     manifest = inspect(folder)
     name = f"{FOLDER}{folder}"
-    model = _build(name, None, str(folder)).to(device).eval()
+    model: Any = _build(name, None, str(folder)).to(device).eval()
     tokenizer = open_clip.get_tokenizer(name)
     return Encoder(
         manifest=manifest,
@@ -419,9 +419,7 @@ def _plain(model: torch.nn.Module) -> dict[str, Any]:
     import open_clip
 
     found: dict[str, Any] = open_clip.get_model_preprocess_cfg(model)
-    return {
-        key: list(value) if isinstance(value, tuple) else value for key, value in found.items()
-    }
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
 
 
 def _save_tokenizer(name: str, folder: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.optim import swa_utils
 
 from medlabel import compute, files
 from medlabel.data import archive, catalogue
@@ -32,6 +33,7 @@ VOCABULARY = 49408  # of open_clip's own tokenizer
 MEAN, STD = 0.5, 0.25  # of intensities from 0 to 1, for all channels alike
 BETAS = (0.9, 0.98)  # Radford et al. 2021, table 19
 HIGHEST_LOGIT_SCALE = 100.0  # Radford et al. 2021, section 2.5
+AVERAGING = 0.9  # of the weights that are kept: each step moves them by a tenth
 STEPS_BETWEEN_STATES = 20
 EVALUATION_BATCH = 256
 
@@ -53,9 +55,6 @@ class Pairs:
     images: torch.Tensor
     tokens: torch.Tensor
     kinds: torch.Tensor
-
-    def __len__(self) -> int:
-        return len(self.kinds)
 
 
 def pretrain(
@@ -97,7 +96,9 @@ def pretrain(
 
     Notes
     -----
-    The image tower sees 8-bit images as they are, at the size at which they were drawn. Each
+    The image tower sees 8-bit images as they are, at the size at which they were drawn. What is
+    kept is the exponential moving average of the weights (Polyak and Juditsky 1992): single steps
+    jump between good and bad labels, their average improves from checkpoint to checkpoint. Each
     checkpoint's provenance holds the loss of every step up to it and the accuracy on the
     validation split, each image being labelled with the kind whose captions lie nearest to it.
     """
@@ -108,10 +109,10 @@ def pretrain(
         split: _read(flat, captions, split, size, settings.context_length)
         for split in ("train", "val")
     }
-    if len(pairs["train"]) < settings.batch_size:
+    if len(pairs["train"].kinds) < settings.batch_size:
         raise MedlabelError(
             f"pretrain.batch_size: {settings.batch_size} given, at most the "
-            f"{len(pairs['train'])} phantoms of the training splits allowed."
+            f"{len(pairs['train'].kinds)} phantoms of the training splits allowed."
         )
     training = _Training(settings, size, seed, where, resume / key)
     training.run(pairs["train"], pairs["val"])
@@ -218,6 +219,8 @@ class _Training:
         self.optimizer = torch.optim.AdamW(
             _parameter_groups(self.model, settings.weight_decay), betas=BETAS
         )
+        average = swa_utils.get_ema_multi_avg_fn(AVERAGING)  # type: ignore[no-untyped-call]
+        self.averaged = swa_utils.AveragedModel(self.model, multi_avg_fn=average)
         self.losses: list[float] = []
 
     def kept(self, step: int) -> Path:
@@ -231,7 +234,7 @@ class _Training:
         for step in track(range(started + 1, last + 1), "pretrain", last - started):
             self._step(step, train)
             if step in self.settings.checkpoints:
-                accuracy = validation_accuracy(self.model, val, self.device)
+                accuracy = validation_accuracy(self.averaged.module, val, self.device)
                 logger.info(
                     "pretrain: step %d: loss %.3f, validation accuracy %.3f",
                     step,
@@ -246,7 +249,9 @@ class _Training:
         self.model.train()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(step, self.settings)
-        rows = torch.from_numpy(batch_rows(step, len(train), self.settings.batch_size, self.seed))
+        rows = torch.from_numpy(
+            batch_rows(step, len(train.kinds), self.settings.batch_size, self.seed)
+        )
         image, text, scale = self.model(
             _normalised(train.images[rows], self.device), train.tokens[rows].to(self.device)
         )
@@ -258,10 +263,11 @@ class _Training:
                 f"pretrain.warmup_steps ({self.settings.warmup_steps})."
             )
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.optimizer.step()
         with torch.no_grad():
             self.model.logit_scale.clamp_(0.0, math.log(HIGHEST_LOGIT_SCALE))
+        self.averaged.update_parameters(self.model)
         self.losses.append(loss.item())
 
     def _keep(self, step: int, accuracy: float) -> None:
@@ -274,11 +280,12 @@ class _Training:
             "losses": self.losses,
             "validation_accuracy": accuracy,
         }
-        encoder.save(self.model, self.config, self.kept(step), provenance)
+        encoder.save(self.averaged.module, self.config, self.kept(step), provenance)
 
     def _store(self) -> None:
         state = {
             "model": self.model.state_dict(),
+            "averaged": self.averaged.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "losses": self.losses,
         }
@@ -295,6 +302,7 @@ class _Training:
             logger.warning("%s is damaged (%s): training starts anew", path, error)
             return
         self.model.load_state_dict(state["model"])
+        self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.losses = state["losses"]
         logger.info("pretrain: going on after step %d", len(self.losses))
@@ -327,12 +335,13 @@ def validation_accuracy(model: Any, pairs: Pairs, device: torch.device) -> float
     model.eval()
     images, texts = [], []
     with torch.inference_mode():
-        for rows in torch.arange(len(pairs)).split(EVALUATION_BATCH):
+        for first in range(0, len(pairs.kinds), EVALUATION_BATCH):
+            rows = slice(first, first + EVALUATION_BATCH)
             batch = _normalised(pairs.images[rows], device)
             images.append(model.encode_image(batch, normalize=True).cpu())
             texts.append(model.encode_text(pairs.tokens[rows].to(device), normalize=True).cpu())
     words = torch.cat(texts)
-    kinds = pairs.kinds.unique()
+    kinds = torch.unique(pairs.kinds)
     centres = torch.stack([words[pairs.kinds == kind].mean(dim=0) for kind in kinds])
     cosines = torch.cat(images) @ torch.nn.functional.normalize(centres, dim=1).T
     return float((kinds[cosines.argmax(dim=1)] == pairs.kinds).double().mean())

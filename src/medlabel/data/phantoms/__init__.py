@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
@@ -31,8 +30,6 @@ from medlabel.data.phantoms.captions import caption
 from medlabel.randomness import stream
 
 if TYPE_CHECKING:
-    from monai.transforms.compose import Compose
-
     from medlabel import params
 
 __all__ = ["FINDINGS", "Drawing", "draw", "write"]
@@ -72,19 +69,17 @@ class _Kind:
     Attributes
     ----------
     render
-        Draws one image of a finding at a size: (size, size), (size, size, 3) or (size, size, size).
+        Draws one image of a finding at a size: (1, size, size), (3, size, size) or
+        (1, size, size, size).
     labels
         Meaning of each label.
     findings
         What may be drawn, and the label it has.
-    colour
-        Whether the last axis of an image holds RGB.
     """
 
     render: Callable[[np.random.Generator, str, int], Array]
     labels: tuple[str, ...]
     findings: Mapping[str, int]
-    colour: bool = False
 
 
 def _flat(artist: Callable[[np.random.Generator, str, Plane], Array]) -> Renderer:
@@ -92,7 +87,8 @@ def _flat(artist: Callable[[np.random.Generator, str, Plane], Array]) -> Rendere
 
     def render(rng: np.random.Generator, finding: str, size: int) -> Array:
         factor = oversampling(size)
-        return average_down(artist(rng, finding, plane(size * factor)), factor)
+        image = average_down(artist(rng, finding, plane(size * factor)), factor)
+        return image if image.ndim == 3 else image[np.newaxis]
 
     return render
 
@@ -101,8 +97,8 @@ def _one_label_each(findings: Iterable[str]) -> dict[str, int]:
     return {finding: label for label, finding in enumerate(findings)}
 
 
-def _kind(render: Renderer, *findings: str, colour: bool = False) -> _Kind:
-    return _Kind(render, findings, _one_label_each(findings), colour)
+def _kind(render: Renderer, *findings: str) -> _Kind:
+    return _Kind(render, findings, _one_label_each(findings))
 
 
 _VESSELS = "phantom_vessel3d"
@@ -117,10 +113,10 @@ _KINDS = {
     "phantom_brain": _kind(_flat(tomography.brain), "normal", "tumour"),
     "phantom_abdomen": _kind(_flat(tomography.abdomen), "normal", "liver lesion"),
     "phantom_hand": _kind(_flat(radiography.hand), "normal", "fracture"),
-    "phantom_retina": _kind(_flat(photography.retina), *photography.GRADES, colour=True),
-    "phantom_blood": _kind(_flat(microscopy.blood), *microscopy.BLOOD_CELLS, colour=True),
-    "phantom_skin": _kind(_flat(photography.skin), *photography.LESIONS, colour=True),
-    "phantom_colon": _kind(_flat(microscopy.colon), *microscopy.TISSUES, colour=True),
+    "phantom_retina": _kind(_flat(photography.retina), *photography.GRADES),
+    "phantom_blood": _kind(_flat(microscopy.blood), *microscopy.BLOOD_CELLS),
+    "phantom_skin": _kind(_flat(photography.skin), *photography.LESIONS),
+    "phantom_colon": _kind(_flat(microscopy.colon), *microscopy.TISSUES),
     "phantom_oct": _kind(_flat(tomography.macula), *tomography.MACULAR_FINDINGS),
     _VESSELS: _kind(vessels.vessel, "vessel", "aneurysm"),
 }
@@ -157,24 +153,22 @@ def draw(kind: str, count: int, size: int, seed: int, purpose: str, artefacts: b
         When there is no such kind.
     """
     recipe = _KINDS[kind]
-    transforms = _transforms() if artefacts else None
+    transforms = scanner.artefacts() if artefacts else []
     choices = list(recipe.findings)
     images, findings, captions, styles = [], [], [], []
     for index in range(count):
         rng = stream(seed, "phantom", kind, purpose, index)
         finding = choices[rng.integers(len(choices))]
         style, sentence = caption(rng, kind, finding)
-        image = recipe.render(rng, finding, size)
-        if transforms is not None:
-            image = scanner.apply(transforms, image, rng, colour=recipe.colour)
+        image = scanner.degrade(recipe.render(rng, finding, size), transforms, rng)
         if kind == _VESSELS:
             image = vessels.segment(image)
-        images.append(np.round(np.clip(image, 0, 1) * 255).astype(np.uint8))
+        images.append(np.round(255 * image).astype(np.uint8))
         findings.append(finding)
         captions.append(sentence)
         styles.append(style)
     labels = np.array([[recipe.findings[finding]] for finding in findings], np.uint8)
-    return Drawing(np.stack(images), labels, findings, captions, styles)
+    return Drawing(_channels_last(np.stack(images)), labels, findings, captions, styles)
 
 
 def write(kind: str, target: Path, captions: Path, phantoms: params.Phantoms, seed: int) -> None:
@@ -215,6 +209,8 @@ def write(kind: str, target: Path, captions: Path, phantoms: params.Phantoms, se
     files.write_parquet(captions, pd.concat(tables, ignore_index=True))
 
 
-@cache
-def _transforms() -> Compose:
-    return scanner.build()
+def _channels_last(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Turn (n, 1, ...) into (n, ...) and (n, 3, H, W) into (n, H, W, 3), contiguous."""
+    if images.shape[1] == 1:
+        return images[:, 0]
+    return np.ascontiguousarray(np.moveaxis(images, 1, -1))

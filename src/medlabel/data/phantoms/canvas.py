@@ -20,6 +20,7 @@ Array: TypeAlias = NDArray[np.floating[Any]]
 Point: TypeAlias = tuple[float, float]
 
 SUPERSAMPLED_EDGE = 72
+SEEDS_APART = 32  # squares after which scattered cells repeat
 # Standard deviation of white noise after interpolation by cubic B-splines along one axis.
 SPLINE_DEVIATION = 0.692
 
@@ -96,10 +97,11 @@ def oversampling(size: int) -> int:
 
 
 def average_down(image: Array, factor: int) -> Array:
-    """Average blocks of `factor` x `factor` pixels of an image (H, W) or (H, W, C)."""
-    height, width = image.shape[0] // factor, image.shape[1] // factor
-    blocks = image.reshape(height, factor, width, factor, -1).mean((1, 3))
-    return blocks.reshape(height, width, *image.shape[2:])
+    """Average blocks of `factor` x `factor` pixels of an image (H, W) or (3, H, W)."""
+    *channels, height, width = image.shape
+    rows = image.reshape(*channels, height // factor, factor, width).mean(-2)
+    blocks: Array = rows.reshape(*channels, height // factor, width // factor, factor).mean(-1)
+    return blocks
 
 
 def cover(distance: Array, softness: float) -> Array:
@@ -115,15 +117,16 @@ def paint(image: Array, coverage: Array, level: float | Array | Sequence[float])
     Parameters
     ----------
     image
-        (edge, edge) grey or (edge, edge, 3) colour.
+        (edge, edge) grey or (3, edge, edge) colour.
     coverage
         (edge, edge) between 0 and 1.
     level
-        A grey level, a colour, or an array as large as the image.
+        A grey level, a colour, or an array that broadcasts to the image.
     """
-    if image.ndim == 3:
-        coverage = coverage[..., None]
-    image += coverage * (np.asarray(level, np.float32) - image)
+    levels = np.asarray(level, np.float32)
+    if levels.ndim == 1:
+        levels = levels[:, np.newaxis, np.newaxis]
+    image += coverage * (levels - image)
 
 
 def ellipse(where: Plane, centre: Point, radii: Point, angle: float = 0.0) -> Array:
@@ -133,7 +136,8 @@ def ellipse(where: Plane, centre: Point, radii: Point, angle: float = 0.0) -> Ar
     """
     along, across = _local(where, centre, angle)
     radius = np.sqrt((along / radii[0]) ** 2 + (across / radii[1]) ** 2)
-    return (radius - 1) * min(radii)
+    distance: Array = (radius - 1) * min(radii)
+    return distance
 
 
 def blob(
@@ -149,13 +153,18 @@ def blob(
     `roughness` is the standard deviation of the relative radius, spread over `lobes` harmonics.
     """
     along, across = _local(where, centre, rng.uniform(0, np.pi))
-    along, across = along / radii[0], across / radii[1]
-    direction = np.arctan2(across, along)
-    weight = roughness / np.sqrt(np.arange(2, lobes + 2))
-    outline = np.ones_like(along)
-    for harmonic, amplitude in enumerate(weight * rng.standard_normal(lobes), start=2):
-        outline += amplitude * np.cos(harmonic * direction + np.float32(rng.uniform(0, 2 * np.pi)))
-    return (np.hypot(along, across) - np.maximum(outline, 0.2)) * min(radii)
+    point = along / np.float32(radii[0]) + 1j * (across / np.float32(radii[1]))
+    radius = np.abs(point)
+    turn = point / np.maximum(radius, 1e-6)
+    amplitudes = roughness / np.sqrt(np.arange(2, lobes + 2)) * rng.standard_normal(lobes)
+    phases = np.exp(1j * rng.uniform(0, 2 * np.pi, lobes))
+    outline, power = np.ones_like(radius), turn
+    # cos(k angle + phase) is the real part of a power of a number on the unit circle.
+    for weight in (amplitudes * phases).astype(np.complex64):
+        power = power * turn
+        outline += (weight * power).real
+    distance: Array = (radius - np.maximum(outline, 0.2)) * min(radii)
+    return distance
 
 
 def strokes(where: Plane, lines: Array, widths: Array) -> Array:
@@ -183,6 +192,28 @@ def strokes(where: Plane, lines: Array, widths: Array) -> Array:
     return nearest
 
 
+def spots(where: Plane, centres: Array, radii: Array, softness: float) -> Array:
+    """Coverage of many small discs, each drawn within its own rows and columns alone.
+
+    Parameters
+    ----------
+    where
+        A plane that lies straight: `x` grows along columns, `y` along rows.
+    centres, radii
+        float (n, 2) as (x, y), and (n,).
+    softness
+        Width of the rims.
+    """
+    coverage = np.zeros_like(where.x)
+    for (x, y), radius in zip(centres, radii, strict=True):
+        reach = radius + softness
+        rows = slice(*np.searchsorted(where.y[:, 0], (y - reach, y + reach)))
+        columns = slice(*np.searchsorted(where.x[0], (x - reach, x + reach)))
+        distance = np.hypot(where.x[rows, columns] - x, where.y[rows, columns] - y) - radius
+        np.maximum(coverage[rows, columns], cover(distance, softness), out=coverage[rows, columns])
+    return coverage
+
+
 def path(points: Array) -> Array:
     """Segments (n - 1, 2, 2) that join points (n, 2), for `strokes`."""
     return np.stack([points[:-1], points[1:]], axis=1)
@@ -194,8 +225,9 @@ def texture(rng: np.random.Generator, edge: int, cells: tuple[int, int]) -> Arra
     White noise on a lattice of `cells` (rows, columns), interpolated by cubic B-splines.
     """
     lattice = rng.standard_normal((cells[0] + 3, cells[1] + 3)).astype(np.float32)
-    smooth: Array = _spline(edge, cells[0]) @ lattice @ _spline(edge, cells[1]).T
-    return smooth / np.float32(SPLINE_DEVIATION**2)
+    smooth = _spline(edge, cells[0]) @ lattice @ _spline(edge, cells[1]).T
+    noise: Array = smooth / np.float32(SPLINE_DEVIATION**2)
+    return noise
 
 
 def clouds(
@@ -222,22 +254,21 @@ def tissue(rng: np.random.Generator, where: Plane, cells: float) -> tuple[Array,
     """
     across, down = where.x * np.float32(cells), where.y * np.float32(cells)
     left, top = np.floor(across).astype(np.intp), np.floor(down).astype(np.intp)
-    columns, rows = left - left.min(), top - top.min()
-    seeds = rng.random((rows.max() + 3, columns.max() + 3, 3), dtype=np.float32)
+    # The lattice repeats: which seeds there are must not depend on the pixels that see them.
+    seeds = rng.random((3, SEEDS_APART**2), dtype=np.float32)
     offset_x, offset_y = across - left, down - top
     first, second = np.full_like(across, 9), np.full_like(across, 9)
     identity = np.zeros_like(across)
-    for row in range(3):
-        for column in range(3):
-            seed = seeds[rows + row, columns + column]
-            gap = np.hypot(
-                offset_x - (column - 1) - seed[..., 0], offset_y - (row - 1) - seed[..., 1]
-            )
-            closer = gap < first
-            second = np.where(closer, first, np.minimum(second, gap))
-            first = np.where(closer, gap, first)
-            identity = np.where(closer, seed[..., 2], identity)
-    return first, second, identity
+    for row in (-1, 0, 1):
+        for column in (-1, 0, 1):
+            near = (top + row) % SEEDS_APART * SEEDS_APART + (left + column) % SEEDS_APART
+            gap_x = offset_x - column - seeds[0].take(near)
+            gap_y = offset_y - row - seeds[1].take(near)
+            gap = gap_x * gap_x + gap_y * gap_y
+            np.copyto(identity, seeds[2].take(near), where=gap < first)
+            np.minimum(second, np.maximum(first, gap), out=second)
+            np.minimum(first, gap, out=first)
+    return np.sqrt(first), np.sqrt(second), identity
 
 
 def between(rng: np.random.Generator, low: float, high: float) -> float:
@@ -246,9 +277,9 @@ def between(rng: np.random.Generator, low: float, high: float) -> float:
 
 
 def colour(rng: np.random.Generator, mean: Sequence[float], deviation: float) -> Array:
-    """Draw an RGB colour: brightness and hue vary by `deviation` each."""
+    """Draw an RGB colour, float32 (3, 1, 1): brightness and hue vary by `deviation` each."""
     mixed = np.asarray(mean) + deviation * (rng.standard_normal() + 0.5 * rng.standard_normal(3))
-    return np.clip(mixed, 0, 1).astype(np.float32)
+    return np.clip(mixed, 0, 1).astype(np.float32)[:, np.newaxis, np.newaxis]
 
 
 def _local(where: Plane, centre: Point, angle: float) -> tuple[Array, Array]:

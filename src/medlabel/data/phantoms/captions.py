@@ -7,29 +7,26 @@ radiologists and pathologists title an image.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-# {an_image}: the modality with its article; {image}: without; {organ}; {finding}.
+# {image} is a modality, {exam} one with its organ ("chest X-ray", "radiograph of the chest");
+# {an_image} and {an_exam} have their article.
 STYLES = {
     "photo": (
         "This is a photo of the {organ}, and it's a type of organ",
         "This is a photo of the {organ}",
         "This is {an_image} of the {organ}, and it's a type of organ",
     ),
-    "title": ("{image} of the {organ}", "{organ}, {image}", "{an_image} of the {organ}"),
+    "title": ("{an_exam}", "{exam}", "{organ}, {image}"),
     "sentence": (
-        "{an_image} of the {organ} with {finding}",
-        "{an_image} showing {finding} of the {organ}",
-        "This is {an_image} of the {organ} with {finding}",
+        "{an_exam} with {finding}",
+        "{an_exam} showing {finding}",
+        "This is {an_exam} with {finding}",
     ),
-    "report": (
-        "{image} of the {organ}, {finding}.",
-        "{organ}: {finding} ({image}).",
-        "{finding} on {image} of the {organ}.",
-    ),
+    "report": ("{exam}, {finding}.", "{organ}: {finding} ({image}).", "{finding} on {exam}."),
 }
 
 
@@ -39,6 +36,8 @@ class Vocabulary:
 
     Attributes
     ----------
+    exams
+        Names of modality and organ together, each with its article.
     images
         Names of the modality, each with its article.
     organs
@@ -47,6 +46,7 @@ class Vocabulary:
         Phrases for each finding that the kind can show.
     """
 
+    exams: tuple[str, ...]
     images: tuple[str, ...]
     organs: tuple[str, ...]
     findings: Mapping[str, tuple[str, ...]]
@@ -56,12 +56,14 @@ NORMAL = ("no finding", "no abnormality", "normal appearance")
 
 VOCABULARIES = {
     "phantom_chest": Vocabulary(
-        ("a chest X-ray", "an X-ray", "a frontal radiograph", "a radiograph"),
+        ("a chest X-ray", "a chest radiograph"),
+        ("an X-ray", "a frontal radiograph", "a radiograph"),
         ("chest", "thorax", "lungs"),
         {"normal": NORMAL, "pneumonia": ("pneumonia", "an opacity", "consolidation")},
     ),
     "phantom_breast": Vocabulary(
-        ("an ultrasound", "a breast ultrasound", "a sonogram", "an ultrasound image"),
+        ("a breast ultrasound", "a breast sonogram"),
+        ("an ultrasound", "a sonogram", "an ultrasound image"),
         ("breast", "mammary gland"),
         {
             "malignant mass": ("a malignant mass", "a spiculated mass", "a carcinoma"),
@@ -70,22 +72,26 @@ VOCABULARIES = {
         },
     ),
     "phantom_brain": Vocabulary(
-        ("an MR image", "a brain MRI", "an axial MR slice", "a magnetic resonance image"),
+        ("a brain MRI", "a cranial MR image"),
+        ("an MR image", "an axial MR slice", "a magnetic resonance image"),
         ("brain", "head"),
         {"normal": NORMAL, "tumour": ("a tumour", "a glioma", "a mass with oedema")},
     ),
     "phantom_abdomen": Vocabulary(
-        ("a CT image", "an abdominal CT", "an axial CT slice", "a computed tomogram"),
+        ("an abdominal CT", "an abdominal CT slice"),
+        ("a CT image", "an axial CT slice", "a computed tomogram"),
         ("abdomen", "belly"),
         {"normal": NORMAL, "liver lesion": ("a liver lesion", "liver metastases")},
     ),
     "phantom_hand": Vocabulary(
-        ("a hand X-ray", "an X-ray", "a radiograph"),
+        ("a hand X-ray", "a hand radiograph"),
+        ("an X-ray", "a radiograph"),
         ("hand", "fingers"),
         {"normal": NORMAL, "fracture": ("a fracture", "a broken bone")},
     ),
     "phantom_retina": Vocabulary(
-        ("a fundus photograph", "a fundus image", "a colour photograph"),
+        ("a fundus photograph", "a retinal photograph"),
+        ("a fundus image", "a colour photograph"),
         ("retina", "eye"),
         {
             "no retinopathy": (*NORMAL, "no diabetic retinopathy"),
@@ -96,7 +102,8 @@ VOCABULARIES = {
         },
     ),
     "phantom_blood": Vocabulary(
-        ("a blood smear", "a micrograph", "a microscope image"),
+        ("a blood smear", "a stained blood film"),
+        ("a micrograph", "a microscope image"),
         ("blood", "blood cells"),
         {
             "basophil": ("a basophil",),
@@ -110,7 +117,8 @@ VOCABULARIES = {
         },
     ),
     "phantom_skin": Vocabulary(
-        ("a dermatoscopic image", "a dermatoscopy", "a close-up photograph"),
+        ("a skin photograph", "a skin dermatoscopy"),
+        ("a dermatoscopic image", "a close-up photograph"),
         ("skin",),
         {
             "actinic keratosis": ("actinic keratosis", "intraepithelial carcinoma"),
@@ -123,6 +131,7 @@ VOCABULARIES = {
         },
     ),
     "phantom_colon": Vocabulary(
+        ("a colon biopsy", "a colon histology slide"),
         ("a histology slide", "a pathology image", "a stained section"),
         ("colon", "large bowel"),
         {
@@ -138,6 +147,7 @@ VOCABULARIES = {
         },
     ),
     "phantom_oct": Vocabulary(
+        ("a macular OCT", "a retinal OCT scan"),
         ("an OCT scan", "an optical coherence tomogram", "an OCT B-scan"),
         ("macula", "layers of the retina"),
         {
@@ -148,6 +158,7 @@ VOCABULARIES = {
         },
     ),
     "phantom_vessel3d": Vocabulary(
+        ("an arterial angiogram", "a cerebral angiogram"),
         ("an MR angiogram", "a segmented angiogram", "a 3-D angiogram"),
         ("brain arteries", "blood vessel", "artery"),
         {"vessel": NORMAL, "aneurysm": ("an aneurysm", "a saccular aneurysm")},
@@ -164,12 +175,23 @@ def caption(rng: np.random.Generator, kind: str, finding: str) -> tuple[str, str
         The style, a key of `STYLES`, and the sentence.
     """
     words = VOCABULARIES[kind]
-    style = str(rng.choice(list(STYLES)))
-    an_image = str(rng.choice(words.images))
-    sentence = str(rng.choice(STYLES[style])).format(
+    style = _choose(rng, tuple(STYLES))
+    an_image, organ = _choose(rng, words.images), _choose(rng, words.organs)
+    an_exam = _choose(rng, (*words.exams, f"{an_image} of the {organ}"))
+    sentence = _choose(rng, STYLES[style]).format(
         an_image=an_image,
-        image=an_image.split(" ", 1)[1],
-        organ=rng.choice(words.organs),
-        finding=rng.choice(words.findings[finding]),
+        image=_without_article(an_image),
+        an_exam=an_exam,
+        exam=_without_article(an_exam),
+        organ=organ,
+        finding=_choose(rng, words.findings[finding]),
     )
     return style, sentence
+
+
+def _choose(rng: np.random.Generator, options: Sequence[str]) -> str:
+    return options[int(rng.integers(len(options)))]
+
+
+def _without_article(phrase: str) -> str:
+    return phrase.split(" ", 1)[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,14 +10,15 @@ import numpy as np
 from medlabel.data.phantoms.canvas import Array
 
 if TYPE_CHECKING:
-    from monai.transforms.compose import Compose
+    from monai.transforms.transform import RandomizableTransform
 
-PROBABILITY = 0.25
+PROBABILITY = 0.25  # of each artefact
+BLUR = (0.25, 0.7)  # standard deviation in pixels
+MARGIN = 3  # pixels that the transforms may see beyond the border
 
 
-def build() -> Compose:
-    """Return MONAI's transforms, for arrays (C, H, W) or (C, D, H, W) between 0 and 1."""
-    from monai.transforms.compose import Compose
+def artefacts() -> list[RandomizableTransform]:
+    """Return MONAI's transforms of images (C, H, W) or (C, D, H, W) between 0 and 1."""
     from monai.transforms.intensity.array import (
         RandAdjustContrast,
         RandBiasField,
@@ -25,38 +27,41 @@ def build() -> Compose:
         RandGibbsNoise,
     )
 
-    blur = (0.25, 0.7)  # standard deviation in pixels
-    return Compose(
-        [
-            RandBiasField(prob=PROBABILITY, degree=2, coeff_range=(0.0, 0.15)),
-            RandGaussianSmooth(blur, blur, blur, prob=PROBABILITY),
-            RandGibbsNoise(prob=PROBABILITY, alpha=(0.2, 0.5)),
-            RandAdjustContrast(prob=PROBABILITY, gamma=(0.75, 1.35)),
-            RandGaussianNoise(prob=PROBABILITY, std=0.03),
-        ]
-    )
+    return [
+        RandBiasField(prob=1.0, degree=2, coeff_range=(-0.12, 0.12)),
+        RandGaussianSmooth(BLUR, BLUR, BLUR, prob=1.0),
+        RandGibbsNoise(prob=1.0, alpha=(0.2, 0.5)),
+        RandAdjustContrast(prob=1.0, gamma=(0.75, 1.35)),
+        RandGaussianNoise(prob=1.0, std=0.03),
+    ]
 
 
-def apply(transforms: Compose, image: Array, rng: np.random.Generator, colour: bool) -> Array:
-    """Apply `transforms`, seeded by `rng`, to an image between 0 and 1.
+def degrade(
+    image: Array, transforms: Sequence[RandomizableTransform], rng: np.random.Generator
+) -> Array:
+    """Apply each of `transforms` with a chance of `PROBABILITY`.
 
     Parameters
     ----------
-    transforms
-        As `build` returns them; their random state is set.
     image
-        (H, W), (D, H, W), or (H, W, 3) where `colour`.
+        (C, H, W) or (C, D, H, W); values beyond 0 to 1 are clipped first.
+    transforms
+        As `artefacts` returns them; their random states are set.
     rng
-        Source of the seed.
-    colour
-        Whether the last axis holds RGB.
+        Source of choices and seeds.
 
     Returns
     -------
     Array
-        float32 of the same shape, clipped to 0 to 1.
+        float32 of the same shape, between 0 and 1.
     """
-    transforms.set_random_state(seed=int(rng.integers(2**31)))
-    channels = np.moveaxis(image, -1, 0) if colour else image[np.newaxis]
-    changed = np.clip(np.asarray(transforms(np.clip(channels, 0, 1)), np.float32), 0, 1)
-    return np.moveaxis(changed, 0, -1) if colour else changed[0]
+    # MONAI's blur takes what lies outside for black; repeating the border avoids a dark frame.
+    space = [(0, 0)] + [(MARGIN, MARGIN)] * (image.ndim - 1)
+    changed = np.pad(np.clip(image, 0, 1).astype(np.float32), space, mode="edge")
+    # Choosing here rather than by `prob` spares seeding and calling what would do nothing.
+    for transform in transforms:
+        if rng.random() < PROBABILITY:
+            transform.set_random_state(seed=int(rng.integers(2**31)))
+            changed = transform(changed)
+    inside = (slice(None), *[slice(MARGIN, -MARGIN)] * (image.ndim - 1))
+    return np.clip(np.asarray(changed, np.float32)[inside], 0, 1)

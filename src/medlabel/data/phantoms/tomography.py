@@ -154,7 +154,8 @@ def macula(rng: np.random.Generator, finding: str, where: Plane) -> Array:
     if finding == "diabetic macular oedema":
         _cysts(rng, eye, image, bottom - 0.5 * thickness)
     speckle = np.exp(between(rng, 0.1, 0.25) * texture(rng, where.edge, (40, 40)))
-    return image * speckle + between(rng, 0.0, 0.04)
+    scan: Array = image * speckle + between(rng, 0.0, 0.04)
+    return scan
 
 
 def _epithelial_bumps(rng: np.random.Generator, eye: Plane, finding: str) -> Array:

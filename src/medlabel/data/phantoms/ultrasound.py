@@ -22,61 +22,70 @@ def breast(rng: np.random.Generator, finding: str, where: Plane) -> Array:
     A benign mass is a smooth oval wider than tall with enhancement behind it; a malignant one is
     irregular, as tall as wide, and casts a shadow (BI-RADS lexicon).
     """
-    beam = Plane(where.x, where.y + between(rng, -0.12, 0.12) * where.x)
-    bent = beam.warp(rng, 3, between(rng, 0.02, 0.12))
+    beam = Plane(where.x, where.y + between(rng, -0.1, 0.1) * where.x)
+    bent = beam.warp(rng, 3, between(rng, 0.01, 0.09))
     echo = _layers(rng, bent)
-    echo *= np.exp(between(rng, 0.15, 0.4) * clouds(rng, where.edge, (7, 4), 3, 0.75))
+    echo *= np.exp(between(rng, 0.08, 0.26) * clouds(rng, where.edge, (8, 4), 3, 0.8))
     shade = _transmission(rng, where)
     if finding != "normal":
         echo, behind = _mass(rng, bent, echo, finding == "malignant mass")
         shade *= behind
     elif rng.random() < 0.3:
         echo = _cavities(rng, bent, echo)
-    grain = int(rng.integers(22, 36))
-    speckle = np.exp(between(rng, 0.15, 0.32) * texture(rng, where.edge, (grain, grain * 2 // 3)))
-    return echo * shade * speckle * between(rng, 0.7, 1.15)
+    rows = int(rng.integers(22, 36))
+    speckle = np.exp(between(rng, 0.06, 0.2) * texture(rng, where.edge, (rows, rows // 2)))
+    signal = echo * shade * speckle * between(rng, 0.9, 1.4)
+    # Scanners compress the range of echoes: nothing comes out fully white.
+    compressed: Array = 0.8 * np.tanh(signal / 0.8)
+    return compressed
 
 
 def _layers(rng: np.random.Generator, bent: Plane) -> Array:
     """Echo strength by depth: interfaces at random depths, each layer with its own level."""
     depth = (bent.y + 1) / 2
     count = int(rng.integers(4, 8))
-    depths = np.concatenate([[0.0, between(rng, 0.03, 0.1)], np.sort(rng.uniform(0.1, 0.8, count))])
-    levels = np.concatenate([[between(rng, 0.5, 0.85)], rng.uniform(0.32, 0.72, count + 1)])
-    echo = np.interp(depth, depths, levels).astype(np.float32)
-    rows = int(rng.integers(12, 20))
-    streaks = texture(rng, bent.edge, (rows, int(rng.integers(2, 5))))
-    return echo + np.float32(between(rng, 0.02, 0.1)) * streaks
+    skin = between(rng, 0.03, 0.08)
+    depths = np.concatenate([[0.0, skin], np.sort(rng.uniform(skin, 0.8, count))])
+    levels = np.concatenate([[between(rng, 0.55, 0.95)], rng.uniform(0.32, 0.72, count + 1)])
+    rows, columns = int(rng.integers(12, 20)), int(rng.integers(1, 5))
+    streaks = between(rng, 0.03, 0.11) * texture(rng, bent.edge, (rows, columns))
+    echo: Array = np.interp(depth, depths, levels) + streaks
+    return np.maximum(echo, 0.02)
 
 
 def _transmission(rng: np.random.Generator, where: Plane) -> Array:
     """Loss of signal with depth, and the shadows that run down from poor contact."""
     depth = (where.y + 1) / 2
-    reach = between(rng, 0.5, 1.3)
-    loss = 1 / (1 + (np.maximum(depth, 0) / reach) ** between(rng, 2.5, 6.0))
-    bands = texture(rng, where.edge, (1, int(rng.integers(3, 8))))
-    return np.float32(loss) * np.exp(between(rng, 0.0, 0.6) * np.minimum(bands, 0.5) * depth)
+    loss = 1 / (1 + (depth / between(rng, 0.4, 0.9)) ** between(rng, 1.8, 4.0))
+    bands = texture(rng, where.edge, (1, int(rng.integers(2, 8))))
+    shadows = np.exp(between(rng, 0.1, 0.9) * np.minimum(bands, 0.5) * depth)
+    transmitted: Array = loss * shadows
+    return transmitted
 
 
 def _mass(
     rng: np.random.Generator, bent: Plane, echo: Array, malignant: bool
 ) -> tuple[Array, Array]:
-    centre = (between(rng, -0.5, 0.5), between(rng, -0.45, 0.2))
-    width = between(rng, 0.18, 0.5)
-    height = width * (between(rng, 0.7, 1.3) if malignant else between(rng, 0.4, 0.75))
+    """Paint a mass into the echoes; also return the factor on the signal from behind it."""
+    centre = (between(rng, -0.5, 0.5), between(rng, -0.5, 0.1))
     if malignant:
-        shape = blob(rng, bent, centre, (width, height), 0.2, lobes=9)
-        shape += 0.04 * texture(rng, bent.edge, (14, 14))
-        softness, level = between(rng, 0.1, 0.3), between(rng, 0.06, 0.22)
+        width = between(rng, 0.15, 0.5)
+        height = width * between(rng, 0.65, 1.3)
+        shape = blob(rng, bent, centre, (width, height), 0.1, lobes=8)
+        shape += 0.03 * texture(rng, bent.edge, (12, 12))
+        softness, level = between(rng, 0.15, 0.4), between(rng, 0.08, 0.3)
+        gain = between(rng, -1.8, 0.1)
     else:
+        width = between(rng, 0.1, 0.5)
+        height = width * between(rng, 0.35, 0.75)
         shape = ellipse(bent, centre, (width, height), between(rng, -0.25, 0.25))
-        softness, level = between(rng, 0.05, 0.12), between(rng, 0.02, 0.32)
+        softness, level = between(rng, 0.06, 0.18), between(rng, 0.02, 0.34)
+        gain = between(rng, -0.3, 0.9)
     inside = cover(shape, softness)
-    rim = cover(np.abs(shape) - 0.03, 0.08) * between(rng, 0.0, 0.25)
-    beyond = np.clip((bent.y - centre[1]) / height, 0, 1)
-    column = cover(np.abs(bent.x - np.float32(centre[0])) - 0.85 * width, 0.25) * beyond
-    strength = between(rng, -2.0, -0.4) if malignant else between(rng, -0.2, 0.8)
-    return echo * (1 - inside) + level * inside + rim * (1 - inside), np.exp(strength * column)
+    rim = between(rng, 0.0, 0.2) * cover(np.abs(shape) - 0.03, 0.1)
+    beyond = np.clip((bent.y - centre[1] + 0.3 * height) / (1.5 * height), 0, 1)
+    column = cover(np.abs(bent.x - centre[0]) - 0.9 * width, 0.6 * width + 0.15) * beyond
+    return (echo + rim) * (1 - inside) + level * inside, np.exp(gain * column)
 
 
 def _cavities(rng: np.random.Generator, bent: Plane, echo: Array) -> Array:

@@ -8,8 +8,8 @@ from scipy import ndimage
 from medlabel.data.phantoms.canvas import Array, between
 
 # In half edges of the volume, as in VesselMNIST3D, where an artery is 3 to 6 of 28 voxels thick.
-RADIUS = (0.075, 0.17)
-STEP = 0.04
+RADIUS = (0.09, 0.19)
+STEP = 0.06
 
 
 def vessel(rng: np.random.Generator, finding: str, size: int) -> Array:
@@ -18,21 +18,21 @@ def vessel(rng: np.random.Generator, finding: str, size: int) -> Array:
     Returns
     -------
     Array
-        float32 (size, size, size): 1 well inside, 0 well outside, 0.5 on the wall.
+        float32 (1, size, size, size): 1 well inside, 0 well outside, 0.5 on the wall.
     """
     radius = between(rng, *RADIUS)
-    trunk = _course(rng, np.zeros(3), _direction(rng), between(rng, 0.7, 2.0))
+    trunk = _course(rng, np.zeros(3), _direction(rng), between(rng, 0.9, 2.5))
     balls = [_tapered(rng, trunk, radius)]
-    for _ in range(rng.choice(3, p=(0.35, 0.45, 0.2))):
+    for _ in range(rng.choice(3, p=(0.2, 0.45, 0.35))):
         joint = trunk[rng.integers(len(trunk))]
-        branch = _course(rng, joint, _direction(rng), between(rng, 0.25, 0.9))
-        balls.append(_tapered(rng, branch, radius * between(rng, 0.45, 0.9)))
+        branch = _course(rng, joint, _direction(rng), between(rng, 0.35, 1.1))
+        balls.append(_tapered(rng, branch, radius * between(rng, 0.5, 0.95)))
     if finding == "aneurysm":
         balls.append(_sac(rng, trunk, radius))
     tree = np.concatenate(balls)
     lowest, highest = (tree[:, :3] - tree[:, 3:]).min(0), (tree[:, :3] + tree[:, 3:]).max(0)
     tree[:, :3] += 0.05 * rng.standard_normal(3) - (lowest + highest) / 2
-    return _fill(tree, size)
+    return _fill(tree, size)[np.newaxis]
 
 
 def segment(occupancy: Array) -> Array:
@@ -43,11 +43,9 @@ def segment(occupancy: Array) -> Array:
     Array
         float32 of the same shape, 0 or 1.
     """
-    parts, count = ndimage.label(occupancy > 0.5, np.ones((3, 3, 3)))
-    if count == 0:
-        return np.zeros_like(occupancy)
-    sizes = np.bincount(parts.ravel())
-    return np.asarray(parts == 1 + np.argmax(sizes[1:]), np.float32)
+    parts, _ = ndimage.label(occupancy[0] > 0.5, np.ones((3, 3, 3)))
+    sizes = np.bincount(parts.ravel(), minlength=2)
+    return np.asarray(parts == 1 + np.argmax(sizes[1:]), np.float32)[np.newaxis]
 
 
 def _direction(rng: np.random.Generator) -> Array:
@@ -56,16 +54,14 @@ def _direction(rng: np.random.Generator) -> Array:
 
 
 def _course(rng: np.random.Generator, start: Array, heading: Array, length: float) -> Array:
-    """Points (n, 3) along a smooth curve: the heading turns about an axis that drifts."""
+    """Points (n, 3) along a smooth curve: an arc whose heading drifts."""
     steps = max(int(length / STEP), 3)
-    bend = rng.normal(0, 1.3) * STEP * _direction(rng) * 2
-    drift = 0.05 * rng.standard_normal((steps, 3))
-    points = [np.asarray(start, np.float32)]
-    for step in range(steps):
-        heading = heading + np.cross(bend, heading) + drift[step]
-        heading = heading / np.linalg.norm(heading)
-        points.append(points[-1] + STEP * heading)
-    return np.asarray(points, np.float32)
+    aside = np.cross(heading, _direction(rng))
+    angles = rng.normal(0, 1.6) * STEP * np.arange(steps)[:, np.newaxis]
+    drift = 0.09 * rng.standard_normal((steps, 3)).cumsum(0)
+    headings = np.cos(angles) * heading + np.sin(angles) * aside + drift
+    headings /= np.linalg.norm(headings, axis=1, keepdims=True)
+    return np.concatenate([start[np.newaxis], start + STEP * headings.cumsum(0)])
 
 
 def _tapered(rng: np.random.Generator, points: Array, radius: float) -> Array:
@@ -79,7 +75,7 @@ def _tapered(rng: np.random.Generator, points: Array, radius: float) -> Array:
 def _sac(rng: np.random.Generator, trunk: Array, radius: float) -> Array:
     """Two or three overlapping balls beside the trunk: a dome, sometimes with a bleb."""
     place = trunk[rng.integers(len(trunk) // 4, 3 * len(trunk) // 4 + 1)]
-    size = radius * between(rng, 1.2, 2.1)
+    size = radius * between(rng, 1.05, 1.8)
     side = _direction(rng)
     dome = place + (radius + 0.6 * size) * side
     neck = place + 0.8 * radius * side

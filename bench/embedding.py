@@ -1,0 +1,190 @@
+"""Embedding with ViT-B/32: medlabel's batches against the straightforward loop, side by side.
+
+The loop is what one writes first: open_clip's own transform on each image, float32, batches of 64.
+Both use the same random weights and the same images of 28 pixels. Rounds alternate and medians
+are compared, so that other work on the machine hits both alike. Rates are images a second of
+processor time (all threads together), and arithmetic as a share of the rate at which this machine
+multiplies matrices of the same size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
+
+from medlabel import compute, files
+from medlabel.randomness import stream
+from medlabel.teacher import embed, encoder, zeroshot
+
+MODEL = "ViT-B-32"
+BATCH = 64
+EDGE = 28
+# The yardstick is the first matrix of a block's MLP, (images * 50, 768) x (768, 3072), for so few
+# images because a processor without bfloat16 instructions takes a second for each.
+YARDSTICK = 8
+TOKENS, WIDTH, HIDDEN, BLOCKS = 50, 768, 3072, 12
+PATCH = 32
+DIMENSION = 512
+TEMPLATES = ["This is a photo of the {}, and it's a type of organ"]
+WORDS = [["chest"], ["breast"]]
+
+
+def main() -> None:
+    """Measure, print and write."""
+    options = _options()
+    device = compute.prepare("cpu", options.threads)
+    images = draw(options.images)
+    with TemporaryDirectory() as scratch:
+        folder = write_encoder(Path(scratch) / MODEL)
+        reference = encoder.load(folder, device)
+    transform = image_transform_v2(PreprocessCfg(**reference.model.visual.preprocess_cfg), False)
+    precision = embed.choose_precision(options.precision, device)
+    ours = embed.cast(replace(reference, model=deepcopy(reference.model)), precision)
+    ways: dict[str, Callable[[], np.ndarray]] = {
+        "loop": lambda: straightforward(reference.model, transform, images),
+        "medlabel": lambda: batched(ours, images, precision),
+    }
+    seconds, found = alternate(ways, options.rounds)
+    words = zeroshot.class_embeddings(reference, TEMPLATES, WORDS)
+    report = summary(seconds, found, words, len(images), precision)
+    print(json.dumps(report, indent=2))
+    if options.out:
+        files.write_json(options.out, report)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, help="JSON file to write")
+    parser.add_argument("--images", type=int, default=64, help="images a round")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of each way")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
+    return parser.parse_args()
+
+
+def draw(count: int) -> np.ndarray:
+    """Return grey blobs, uint8 of shape (count, 28, 28): smooth, as medical images are."""
+    rng = stream(0, "bench", "images")
+    y, x = np.mgrid[:EDGE, :EDGE][..., None] / EDGE
+    centres, widths = rng.random((2, count, 6)), 0.05 + 0.2 * rng.random((count, 6))
+    blobs = [
+        np.exp(-((x - a) ** 2 + (y - b) ** 2) / w**2).sum(axis=2)
+        for a, b, w in zip(*centres, widths, strict=True)
+    ]
+    return np.stack([255 * blob / blob.max() for blob in blobs]).astype(np.uint8)
+
+
+def write_encoder(folder: Path) -> Path:
+    """Write ViT-B/32 with random weights in an encoder's layout."""
+    torch.manual_seed(0)
+    model = open_clip.create_model(MODEL, pretrained_text=False).eval()
+    config = {
+        "model_cfg": open_clip.get_model_config(MODEL),
+        "preprocess_cfg": open_clip.get_model_preprocess_cfg(model),
+    }
+    encoder.save(model, config, folder, {"model": MODEL, "pretrained": "random"})
+    return folder
+
+
+def straightforward(model: Any, transform: Callable[..., Any], images: np.ndarray) -> np.ndarray:
+    """Embed one image after another through Pillow, in float32 batches."""
+    rows = []
+    with torch.no_grad():
+        for first in range(0, len(images), BATCH):
+            batch = torch.stack(
+                [transform(Image.fromarray(image)) for image in images[first : first + BATCH]]
+            )
+            rows.append(model.encode_image(batch, normalize=True).numpy())
+    return np.concatenate(rows)
+
+
+def batched(loaded: encoder.Encoder, images: np.ndarray, precision: embed.Precision) -> np.ndarray:
+    """Embed as `medlabel embed` does."""
+    rows = []
+    for first in range(0, len(images), BATCH):
+        pixels = images[first : first + BATCH]
+        batch = embed.preprocess(pixels, loaded.manifest.preprocessing)
+        rows.append(embed.encode_images(loaded, batch, precision))
+    return np.concatenate(rows)
+
+
+def alternate(
+    ways: dict[str, Callable[[], np.ndarray]], rounds: int
+) -> tuple[dict[str, list[float]], dict[str, np.ndarray]]:
+    """Run all ways in turn, several times; return processor seconds and the last results."""
+    matrices = {f"matmul_{name}": _matmul(dtype) for name, dtype in embed.DTYPES.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in (*ways, *matrices)}
+    found = {}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            started = time.process_time()
+            found[name] = way()
+            seconds[name].append(time.process_time() - started)
+        for name, multiply in matrices.items():
+            started = time.process_time()
+            multiply()
+            seconds[name].append(time.process_time() - started)
+    return seconds, found
+
+
+def _matmul(dtype: torch.dtype) -> Callable[[], torch.Tensor]:
+    tokens = torch.randn(YARDSTICK * TOKENS, WIDTH).to(dtype)
+    weights = torch.randn(WIDTH, HIDDEN).to(dtype)
+    torch.mm(tokens, weights)  # the first call allocates
+    return lambda: torch.mm(tokens, weights)
+
+
+def arithmetic() -> float:
+    """Floating-point operations in the matrix products of ViT-B/32 for one image."""
+    patches = TOKENS - 1
+    block = TOKENS * WIDTH * (4 * WIDTH + 2 * HIDDEN) + 2 * TOKENS * TOKENS * WIDTH
+    return 2.0 * (patches * 3 * PATCH**2 * WIDTH + BLOCKS * block + WIDTH * DIMENSION)
+
+
+def summary(
+    seconds: dict[str, list[float]],
+    found: dict[str, np.ndarray],
+    words: np.ndarray,
+    count: int,
+    precision: embed.Precision,
+) -> dict[str, Any]:
+    """Compare speed and results."""
+    median = {name: statistics.median(values) for name, values in seconds.items()}
+    product = 2.0 * YARDSTICK * TOKENS * WIDTH * HIDDEN / 1e9
+    rates = {name: product / median[f"matmul_{name}"] for name in embed.DTYPES}
+    cosines = (found["loop"] * found["medlabel"]).sum(axis=1)
+    labels = {name: (rows @ words.T).argmax(axis=1) for name, rows in found.items()}
+    gigaflops = count * arithmetic() / median["medlabel"] / 1e9
+    return {
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "precision": precision,
+        "threads": torch.get_num_threads(),
+        "images": count,
+        "rounds": len(seconds["loop"]),
+        "images_per_cpu_second": {name: count / median[name] for name in found},
+        "ratio": median["loop"] / median["medlabel"],
+        "gflops": gigaflops,
+        "matmul_gflops": rates,
+        "share_of_matmul": {name: gigaflops / rate for name, rate in rates.items()},
+        "cosine_min": float(cosines.min()),
+        "cosine_mean": float(cosines.mean()),
+        "label_agreement": float((labels["loop"] == labels["medlabel"]).mean()),
+    }
+
+
+if __name__ == "__main__":
+    main()

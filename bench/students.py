@@ -1,0 +1,263 @@
+"""Thirty students: medlabel's blocks against a plain script that runs anew for each seed.
+
+The plain script is what one writes first: a new process for each seed embeds that seed's images
+with open_clip's own transform (Pillow, image by image, float32, batches of 64) and trains the
+two-layer network with a DataLoader. medlabel embeds the pool once and trains all seeds in one
+process. Both see the same images, the same labels (13 % of them wrong), the same number of epochs
+and steps, one thread; imports count. The images are noise in the sizes of PneumoniaMNIST and
+BreastMNIST, the encoder a CLIP of the default study's size with random weights unless --encoder
+names another. The plain script is run for a few seeds only, and its time is extrapolated linearly:
+every seed does the same work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from medlabel import files, params
+from medlabel.data import mixtures
+from medlabel.randomness import stream
+
+ROOT = Path(__file__).parent.parent
+EDGE = 28
+BATCH = 64
+WRONG = 0.13
+COUNTS = {
+    "phantom_chest": {"train": 4708, "val": 524, "test": 624},
+    "phantom_breast": {"train": 546, "val": 78, "test": 156},
+}
+IMAGE = ["dataset", "split", "row"]
+
+
+def main() -> None:
+    """Measure, print and write; or be one of the processes that are measured."""
+    options = _options()
+    if options.part == "plain":
+        plain(options.world, options.seed)
+    elif options.part == "ours":
+        ours(options.world, options.seeds)
+    else:
+        compare(options)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=30, help="students that medlabel trains")
+    parser.add_argument("--plain-seeds", type=int, default=2, help="runs of the plain script")
+    parser.add_argument("--encoder", type=Path, help="an encoder's folder instead of a random one")
+    parser.add_argument("--out", type=Path, help="JSON to write")
+    parser.add_argument("--part", choices=["plain", "ours"], help=argparse.SUPPRESS)
+    parser.add_argument("--world", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Run both sides as child processes and set their times side by side."""
+    with TemporaryDirectory() as scratch:
+        world = Path(scratch)
+        prepare(world, options.seeds, options.encoder)
+        common = [sys.executable, __file__, "--world", str(world), "--seeds", str(options.seeds)]
+        runs = [
+            measure([*common, "--part", "plain", "--seed", str(seed)])
+            for seed in range(options.plain_seeds)
+        ]
+        block = measure([*common, "--part", "ours"])
+    report: dict[str, Any] = {"seeds": options.seeds, "plain_seeds_measured": options.plain_seeds}
+    for clock in ("wall", "cpu"):
+        each = sum(run[clock] for run in runs) / len(runs)
+        report[f"{clock}_seconds"] = {
+            "plain_each": each,
+            "plain_extrapolated": each * options.seeds,
+            "medlabel": block[clock],
+        }
+        report[f"{clock}_ratio"] = each * options.seeds / block[clock]
+    print(json.dumps(report, indent=2))
+    print(
+        f"plain script: measured for {options.plain_seeds} seeds and extrapolated linearly to "
+        f"{options.seeds}; medlabel: measured for all {options.seeds}."
+    )
+    if options.out:
+        files.write_json(options.out, report)
+
+
+def measure(command: list[str]) -> dict[str, float]:
+    """Run a command and return its wall-clock and processor seconds."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    subprocess.run(command, check=True)
+    wall, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"wall": wall, "cpu": cpu}
+
+
+def prepare(world: Path, seeds: int, encoder: Path | None) -> None:
+    """Write what both sides read: archives, pool, draws, pseudo-labels and an encoder."""
+    rng = stream(0, "bench", "students")
+    for label, (dataset, counts) in enumerate(COUNTS.items()):
+        arrays = {}
+        for split, count in counts.items():
+            noise = rng.integers(0, 200, size=(count, EDGE, EDGE)) + 50 * label
+            arrays[f"{split}_images"] = noise.astype(np.uint8)
+            arrays[f"{split}_labels"] = np.zeros((count, 1), np.uint8)
+        files.write_npz(world / f"{dataset}.npz", arrays)
+    mixture = settings().mixture
+    mixtures.write_pool(mixture, archives(world), EDGE, world / "pool.parquet", 0)
+    mixtures.write_draw(
+        mixture, world / "pool.parquet", block(seeds), world / f"{block(seeds)}.parquet", 0
+    )
+    table = files.read_parquet(world / "pool.parquet", "pool", ["label"])
+    wrong = rng.random(len(table)) < WRONG
+    table["pseudolabel"] = (table["label"] ^ wrong).astype(np.int8)
+    for label, entry in enumerate(mixture.classes):
+        table[f"p_{entry.name}"] = np.where(table["pseudolabel"] == label, 0.9, 0.1)
+    files.write_parquet(world / "pseudolabels.parquet", table)
+    if encoder:
+        (world / "encoder").symlink_to(encoder.resolve())
+    else:
+        write_encoder(world / "encoder")
+
+
+def settings() -> params.Params:
+    """Return the default study on the bench's own datasets, without early stopping."""
+    content = params.read_yaml(ROOT / "params.yaml")
+    content["mixture"]["name"] = "phantom_bench"
+    for entry, dataset in zip(content["mixture"]["classes"], COUNTS, strict=True):
+        entry["dataset"] = dataset
+    content["student"]["patience"] = content["student"]["epochs"]
+    return params.validate(content, "params.yaml")
+
+
+def archives(world: Path) -> dict[str, Path]:
+    """Return the files by dataset."""
+    return {dataset: world / f"{dataset}.npz" for dataset in COUNTS}
+
+
+def block(seeds: int) -> str:
+    """Return the name of the block of all seeds."""
+    return f"0000-{seeds - 1:04d}"
+
+
+def write_encoder(folder: Path) -> None:
+    """Write a CLIP of the default study's architecture with random weights."""
+    import open_clip
+    import torch
+
+    from medlabel.teacher import encoder, pretrain
+
+    torch.manual_seed(0)
+    architecture = pretrain.model_config(settings().pretrain, EDGE)
+    config = {
+        "model_cfg": architecture,
+        "preprocess_cfg": pretrain.preprocess_config(EDGE),
+    }
+    folder.mkdir()
+    encoder.save(open_clip.CLIP(**architecture), config, folder, {"model": "random"})
+
+
+def ours(world: Path, seeds: int) -> None:
+    """Embed the pool once and train all seeds, as the pipeline's steps do."""
+    from medlabel.student import students
+    from medlabel.teacher import embed
+
+    chosen = settings()
+    embed.embed(
+        encoders=[world / "encoder"],
+        archives=archives(world),
+        pool=world / "pool.parquet",
+        targets=[world / "embeddings.parquet"],
+        settings=chosen.embed,
+        cache=world / "cache",
+        device="cpu",
+        threads=1,
+    )
+    students.train_block(
+        draw=world / f"{block(seeds)}.parquet",
+        archives=archives(world),
+        pseudolabels=world / "pseudolabels.parquet",
+        labels=students.Labels.TEACHER,
+        block=block(seeds),
+        predictions=world / "predictions.parquet",
+        curves=world / "curves.parquet",
+        weights=world / "weights.safetensors",
+        settings=chosen.student,
+        pseudolabel=chosen.pseudolabel,
+        classes=[entry.name for entry in chosen.mixture.classes],
+        size=EDGE,
+        keep_weights=[0],
+        device="cpu",
+        threads=1,
+        seed=0,
+    )
+
+
+def plain(world: Path, seed: int) -> None:
+    """Embed one seed's images and train its student, the straightforward way."""
+    import open_clip
+    import pandas as pd
+    import torch
+    from PIL import Image
+
+    torch.set_num_threads(1)
+    draw = pd.read_parquet(next(world.glob("0000-*.parquet"))).query("seed == @seed")
+    arrays = {dataset: np.load(path) for dataset, path in archives(world).items()}
+    loaded = {(name, split): arrays[name][f"{split}_images"] for name, split in _splits(draw)}
+    images = [loaded[name, split][row] for name, split, row in draw[IMAGE].itertuples(index=False)]
+    model, transform = open_clip.create_model_from_pretrained(f"local-dir:{world / 'encoder'}")
+    model.eval()
+    with torch.no_grad():
+        for first in range(0, len(images), BATCH):
+            batch = [transform(Image.fromarray(image)) for image in images[first : first + BATCH]]
+            model.encode_image(torch.stack(batch), normalize=True)
+    labels = pd.read_parquet(world / "pseudolabels.parquet")
+    joined = draw.merge(labels, on=["role", *IMAGE])["pseudolabel"].to_numpy()
+    training = (draw["role"] == "train").to_numpy()
+    pixels = torch.from_numpy(np.stack(images)[:, None]).float() / 127.5 - 1
+    train_plainly(pixels[training], torch.tensor(joined[training]).long(), seed)
+
+
+def _splits(draw: Any) -> list[tuple[str, str]]:
+    return list(draw[["dataset", "split"]].drop_duplicates().itertuples(index=False, name=None))
+
+
+def train_plainly(pixels: Any, labels: Any, seed: int) -> None:
+    """Train the two-layer network with DataLoaders, as tutorials do."""
+    import torch
+    from torch.utils.data import DataLoader, TensorDataset, random_split
+
+    from medlabel.student.models import build
+
+    chosen = settings().student
+    torch.manual_seed(seed)
+    network = build(chosen.model, 1, 2, EDGE)
+    held_back = round(chosen.validation_fraction * len(pixels) + 0.5)
+    parts = random_split(TensorDataset(pixels, labels), [len(pixels) - held_back, held_back])
+    training = DataLoader(parts[0], chosen.batch_size, shuffle=True)
+    validation = DataLoader(parts[1], chosen.batch_size)
+    optimizer = torch.optim.SGD(
+        network.parameters(), chosen.optimizer.lr, momentum=chosen.optimizer.momentum
+    )
+    loss_of = torch.nn.CrossEntropyLoss()
+    for _ in range(chosen.epochs):
+        network.train()
+        for images, wanted in training:
+            optimizer.zero_grad()
+            loss = loss_of(network(images), wanted)
+            loss.backward()
+            optimizer.step()
+        network.eval()
+        with torch.no_grad():
+            sum(loss_of(network(images), wanted).item() for images, wanted in validation)
+
+
+if __name__ == "__main__":
+    main()

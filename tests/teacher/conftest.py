@@ -1,0 +1,109 @@
+"""A tiny encoder and tiny archives, made once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from medlabel import files, params
+from medlabel.randomness import stream
+from medlabel.teacher import encoder, pretrain
+
+SIZE = 14
+COUNTS = {"train": 24, "val": 6, "test": 6}
+SENTENCES = {
+    "phantom_chest": ["an X-ray of the chest, no abnormality", "chest with pneumonia"],
+    "phantom_retina": ["a photograph of the retina", "retina, fundus image"],
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_settings() -> params.Pretrain:
+    """A CLIP that trains in well under a second."""
+    return params.Pretrain(
+        patch_size=7,
+        width=32,
+        image_layers=1,
+        text_layers=1,
+        embed_dim=16,
+        context_length=16,
+        batch_size=16,
+        learning_rate=0.01,
+        weight_decay=0.1,
+        warmup_steps=1,
+        checkpoints=[1, 3, 6],
+        study_checkpoint=3,
+    )
+
+
+@pytest.fixture(scope="session")
+def make_encoder(tiny_settings: params.Pretrain) -> Callable[..., Path]:
+    """Return a function that writes an untrained encoder with other settings or another seed."""
+
+    def make(folder: Path, seed: int = 0, size: int = SIZE, **preprocess: object) -> Path:
+        import open_clip
+
+        torch.manual_seed(seed)
+        config = {
+            "model_cfg": pretrain.model_config(tiny_settings, size),
+            "preprocess_cfg": {**pretrain.preprocess_config(size), **preprocess},
+        }
+        encoder.save(open_clip.CLIP(**config["model_cfg"]), config, folder, {"model": "untrained"})
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory, make_encoder: Callable) -> Path:
+    return make_encoder(tmp_path_factory.mktemp("encoder") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def loaded(tiny_encoder: Path) -> encoder.Encoder:
+    return encoder.load(tiny_encoder, torch.device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Archives and captions of two kinds that differ in brightness; one is in colour."""
+    folder = tmp_path_factory.mktemp("raw")
+    archives, captions = {}, {}
+    for level, (kind, sentences) in enumerate(SENTENCES.items()):
+        rng = stream(0, kind)
+        shape = (SIZE, SIZE, 3) if kind == "phantom_retina" else (SIZE, SIZE)
+        arrays, tables = {}, []
+        for split, count in COUNTS.items():
+            images = rng.integers(0, 128, (count, *shape)) + 127 * level
+            arrays[f"{split}_images"] = images.astype(np.uint8)
+            arrays[f"{split}_labels"] = np.zeros((count, 1), np.uint8)
+            words = [sentences[index % 2] for index in range(count)]
+            rows = {"split": split, "row": np.arange(count), "kind": kind, "caption": words}
+            tables.append(pd.DataFrame(rows))
+        archives[kind] = folder / f"{kind}.npz"
+        captions[kind] = folder / f"{kind}.captions.parquet"
+        files.write_npz(archives[kind], arrays)
+        files.write_parquet(captions[kind], pd.concat(tables))
+    return archives, captions
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Path:
+    """Write a pool of both datasets, out of order and with an image twice."""
+    rows = [
+        ("test", "phantom_retina", "val", 2, 1),
+        ("train", "phantom_chest", "train", 9, 0),
+        ("train", "phantom_chest", "train", 3, 0),
+        ("test", "phantom_chest", "test", 5, 0),
+        ("train", "phantom_retina", "train", 0, 1),
+        ("test", "phantom_retina", "val", 2, 1),
+    ]
+    table = pd.DataFrame(rows, columns=["role", "dataset", "split", "row", "label"])
+    table = table.astype({"row": np.int32, "label": np.int8})
+    files.write_parquet(tmp_path / "pool.parquet", table)
+    return tmp_path / "pool.parquet"

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from medlabel import params
+from medlabel.errors import MedlabelError
+from medlabel.teacher import encoder, pretrain
+
+Raw = tuple[dict[str, Path], dict[str, Path]]
+SIZE = 14
+
+
+def train(raw: Raw, tiny: params.Pretrain, folder: Path, seed: int = 3) -> dict[int, Path]:
+    folders = {step: folder / f"step{step}" for step in tiny.checkpoints}
+    pretrain.pretrain(*raw, folders, tiny, SIZE, "cpu", 1, seed, folder / "resume")
+    return folders
+
+
+@pytest.fixture(scope="module")
+def trained(
+    raw: Raw, tiny_settings: params.Pretrain, tmp_path_factory: pytest.TempPathFactory
+) -> dict[int, Path]:
+    return train(raw, tiny_settings, tmp_path_factory.mktemp("trained"))
+
+
+def weights(folders: dict[int, Path]) -> list[bytes]:
+    return [(folder / encoder.WEIGHTS).read_bytes() for folder in folders.values()]
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=20))
+def test_targets_are_uniform_over_pairs_of_the_same_kind(kinds: list[int]) -> None:
+    targets = pretrain.positives(torch.tensor(kinds)).numpy()
+    for row, kind in enumerate(kinds):
+        same = np.array(kinds) == kind
+        np.testing.assert_allclose(targets[row], same / same.sum(), rtol=1e-6)
+
+
+def test_loss_is_clips_where_all_kinds_differ_and_the_mean_log_likelihood_elsewhere() -> None:
+    from open_clip import ClipLoss
+
+    generator = torch.Generator().manual_seed(0)
+    image, text = (
+        torch.nn.functional.normalize(torch.randn(5, 8, generator=generator)) for _ in "ab"
+    )
+    scale = torch.tensor(10.0)
+    torch.testing.assert_close(
+        pretrain._loss(torch.arange(5))(image, text, scale), ClipLoss()(image, text, scale)
+    )
+    kinds = torch.tensor([0, 0, 1, 2, 1])
+    logits = (scale * image @ text.T).double()
+    expected = 0.0
+    for way in (logits, logits.T):
+        likelihood = torch.log_softmax(way, dim=1)
+        rows = [likelihood[i][kinds == kinds[i]].mean() for i in range(5)]
+        expected -= float(sum(rows)) / 5 / 2
+    assert pretrain._loss(kinds)(image, text, scale).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_learning_rate_warms_up_then_falls_as_a_cosine(tiny_settings: params.Pretrain) -> None:
+    slow = tiny_settings.model_copy(update={"warmup_steps": 2})
+    rates = [pretrain.learning_rate(step, slow) / slow.learning_rate for step in range(1, 7)]
+    cosine = [0.5 * (1 + math.cos(math.pi * part / 4)) for part in (1, 2, 3, 4)]
+    assert rates == pytest.approx([0.5, 1.0, *cosine])
+    cold = tiny_settings.model_copy(update={"warmup_steps": 0})
+    assert pretrain.learning_rate(1, cold) < cold.learning_rate
+
+
+@settings(max_examples=25)
+@given(st.integers(1, 30), st.integers(1, 5), st.integers(0, 2**32 - 1))
+def test_batches_of_an_epoch_are_disjoint_and_full(count: int, batches: int, seed: int) -> None:
+    size = max(count // batches, 1)
+    epoch = [pretrain.batch_rows(step, count, size, seed) for step in range(1, count // size + 1)]
+    rows = np.concatenate(epoch)
+    assert len(set(rows.tolist())) == len(rows) == len(epoch) * size
+    assert rows.max() < count
+
+
+def test_same_inputs_same_bytes_and_another_seed_others(
+    raw: Raw, tiny_settings: params.Pretrain, trained: dict[int, Path], tmp_path: Path
+) -> None:
+    again = train(raw, tiny_settings, tmp_path / "again")
+    for step, folder in trained.items():
+        for name in (encoder.WEIGHTS, encoder.CONFIG, encoder.PROVENANCE):
+            assert (folder / name).read_bytes() == (again[step] / name).read_bytes()
+    other = train(raw, tiny_settings, tmp_path / "other", seed=4)
+    assert weights(other)[-1] != weights(trained)[-1]
+    assert not list((tmp_path / "again" / "resume").iterdir())
+
+
+@pytest.mark.parametrize("killed_in", [2, 4, 6])
+def test_killed_training_goes_on_to_identical_weights(
+    killed_in: int,
+    raw: Raw,
+    tiny_settings: params.Pretrain,
+    trained: dict[int, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[int] = []
+    real = pretrain._Training._step
+
+    def step(self: pretrain._Training, number: int, pairs: pretrain.Pairs) -> None:
+        if number == killed_in:
+            raise KeyboardInterrupt
+        calls.append(number)
+        real(self, number, pairs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pretrain._Training, "_step", step)
+        with pytest.raises(KeyboardInterrupt):
+            train(raw, tiny_settings, tmp_path)
+        killed_before, calls[:] = killed_in, []
+        killed_in = 0
+        resumed = train(raw, tiny_settings, tmp_path)
+    last_kept = max(s for s in tiny_settings.checkpoints if s < killed_before)
+    assert calls == list(range(last_kept + 1, 7))
+    assert weights(resumed) == weights(trained)
+
+
+def test_damaged_state_starts_anew(
+    raw: Raw,
+    tiny_settings: params.Pretrain,
+    trained: dict[int, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(pretrain, "_publish", lambda kept, folder: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(raw, tiny_settings, tmp_path)
+    (state,) = (tmp_path / "resume").glob("*/state.pt")
+    state.write_bytes(state.read_bytes()[:1000])
+    assert weights(train(raw, tiny_settings, tmp_path)) == weights(trained)
+    assert "damaged" in caplog.text
+
+
+def test_provenance_holds_the_curve_up_to_the_step(trained: dict[int, Path]) -> None:
+    records = {s: json.loads((f / encoder.PROVENANCE).read_text()) for s, f in trained.items()}
+    assert [len(record["losses"]) for record in records.values()] == [1, 3, 6]
+    assert records[6]["losses"][:3] == records[3]["losses"]
+    assert records[6]["losses"][-1] < records[6]["losses"][0]
+    assert 0 <= records[6]["validation_accuracy"] <= 1
+
+
+def test_two_kinds_of_different_brightness_are_told_apart(
+    raw: Raw, tiny_settings: params.Pretrain, tmp_path: Path
+) -> None:
+    longer = tiny_settings.model_copy(update={"checkpoints": [60], "study_checkpoint": 60})
+    folder = train(raw, longer, tmp_path)[60]
+    record = json.loads((folder / encoder.PROVENANCE).read_text())
+    assert record["validation_accuracy"] == 1.0
+
+
+def test_nan_loss_names_the_step(
+    raw: Raw, tiny_settings: params.Pretrain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretrain, "_normalised", lambda images, device: images.float() * math.nan)
+    with pytest.raises(MedlabelError, match=r"loss is nan in step 1; lower pretrain\.learning"):
+        train(raw, tiny_settings, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"context_length": 8}, r"context_length: 8 given, but the caption .* needs \d+ tokens"),
+        ({"batch_size": 49}, r"batch_size: 49 given, at most the 48 phantoms"),
+    ],
+)
+def test_settings_that_do_not_fit_the_phantoms(
+    change: dict[str, int], message: str, raw: Raw, tiny_settings: params.Pretrain, tmp_path: Path
+) -> None:
+    with pytest.raises(MedlabelError, match=message):
+        train(raw, tiny_settings.model_copy(update=change), tmp_path)
