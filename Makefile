@@ -41,7 +41,7 @@ run: $(READY)
 	dvc commit --force --quiet
 
 test: $(READY)
-	pytest --numprocesses 2
+	pytest --numprocesses 2 --dist loadgroup
 
 lint: $(READY)
 	ruff check .
@@ -56,8 +56,8 @@ format: $(READY)
 	snakefmt Snakefile workflow
 
 bench: $(READY)
-	python bench/embedding.py
-	python bench/students.py
+	python bench/embedding.py --out results/bench/embedding.json
+	python bench/students.py --out results/bench/students.json
 
 lock: $(READY)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \

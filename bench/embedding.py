@@ -69,8 +69,8 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, help="JSON file to write")
-    parser.add_argument("--images", type=int, default=64, help="images a round")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of each way")
+    parser.add_argument("--images", type=int, default=200, help="images a round")
+    parser.add_argument("--rounds", type=int, default=2, help="rounds of each way")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
     return parser.parse_args()

@@ -2,9 +2,10 @@
 
 The plain script is what one writes first: a new process for each seed embeds that seed's images
 with open_clip's own transform (Pillow, image by image, float32, batches of 64) and trains the
-two-layer network with a DataLoader. medlabel embeds the pool once and trains all seeds in one
-process. Both see the same images, the same labels (13 % of them wrong), the same number of epochs
-and steps, one thread; imports count. The images are noise in the sizes of PneumoniaMNIST and
+two-layer network with a DataLoader, one seed after another, on all cores, as torch does by default.
+medlabel embeds the pool once and trains the seeds in one process a core, each on one thread. Both
+see the same images, the same labels (13 % of them wrong), the same number of epochs and steps;
+imports count. The images are noise in the sizes of PneumoniaMNIST and
 BreastMNIST, the encoder a CLIP of the default study's size with random weights unless --encoder
 names another. The plain script is run for a few seeds only, and its time is extrapolated linearly:
 every seed does the same work.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -44,8 +46,10 @@ def main() -> None:
     options = _options()
     if options.part == "plain":
         plain(options.world, options.seed)
-    elif options.part == "ours":
-        ours(options.world, options.seeds)
+    elif options.part == "embed":
+        embed_pool(options.world)
+    elif options.part == "block":
+        train_block(options.world, options.block)
     else:
         compare(options)
 
@@ -56,7 +60,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--plain-seeds", type=int, default=2, help="runs of the plain script")
     parser.add_argument("--encoder", type=Path, help="an encoder's folder instead of a random one")
     parser.add_argument("--out", type=Path, help="JSON to write")
-    parser.add_argument("--part", choices=["plain", "ours"], help=argparse.SUPPRESS)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes of medlabel")
+    parser.add_argument("--part", choices=["plain", "embed", "block"], help=argparse.SUPPRESS)
+    parser.add_argument("--block", help=argparse.SUPPRESS)
     parser.add_argument("--world", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -66,22 +72,26 @@ def compare(options: argparse.Namespace) -> None:
     """Run both sides as child processes and set their times side by side."""
     with TemporaryDirectory() as scratch:
         world = Path(scratch)
-        prepare(world, options.seeds, options.encoder)
-        common = [sys.executable, __file__, "--world", str(world), "--seeds", str(options.seeds)]
+        blocks = blocks_of(options.seeds, options.jobs)
+        prepare(world, blocks, options.encoder)
+        common = [sys.executable, __file__, "--world", str(world)]
         runs = [
-            measure([*common, "--part", "plain", "--seed", str(seed)])
+            measure([[*common, "--part", "plain", "--seed", str(seed)]])
             for seed in range(options.plain_seeds)
         ]
-        block = measure([*common, "--part", "ours"])
+        embedded = measure([[*common, "--part", "embed"]])
+        trained = measure([[*common, "--part", "block", "--block", block] for block in blocks])
     report: dict[str, Any] = {"seeds": options.seeds, "plain_seeds_measured": options.plain_seeds}
     for clock in ("wall", "cpu"):
         each = sum(run[clock] for run in runs) / len(runs)
         report[f"{clock}_seconds"] = {
             "plain_each": each,
             "plain_extrapolated": each * options.seeds,
-            "medlabel": block[clock],
+            "medlabel_embed": embedded[clock],
+            "medlabel_train": trained[clock],
         }
-        report[f"{clock}_ratio"] = each * options.seeds / block[clock]
+        ours = embedded[clock] + trained[clock]
+        report[f"{clock}_ratio"] = each * options.seeds / ours
     print(json.dumps(report, indent=2))
     print(
         f"plain script: measured for {options.plain_seeds} seeds and extrapolated linearly to "
@@ -91,16 +101,24 @@ def compare(options: argparse.Namespace) -> None:
         files.write_json(options.out, report)
 
 
-def measure(command: list[str]) -> dict[str, float]:
-    """Run a command and return its wall-clock and processor seconds."""
+def blocks_of(seeds: int, jobs: int) -> list[str]:
+    """Share the seeds out among processes, as `study.seeds_per_job` does."""
+    parts = np.array_split(np.arange(seeds), jobs)
+    return [f"{part[0]:04d}-{part[-1]:04d}" for part in parts if len(part)]
+
+
+def measure(commands: list[list[str]]) -> dict[str, float]:
+    """Run commands side by side and return their wall-clock and processor seconds."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    subprocess.run(command, check=True)
+    running = [subprocess.Popen(command) for command in commands]
+    if any(process.wait() for process in running):
+        sys.exit("a process of the benchmark failed")
     wall, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {"wall": wall, "cpu": cpu}
 
 
-def prepare(world: Path, seeds: int, encoder: Path | None) -> None:
+def prepare(world: Path, blocks: list[str], encoder: Path | None) -> None:
     """Write what both sides read: archives, pool, draws, pseudo-labels and an encoder."""
     rng = stream(0, "bench", "students")
     for label, (dataset, counts) in enumerate(COUNTS.items()):
@@ -112,9 +130,8 @@ def prepare(world: Path, seeds: int, encoder: Path | None) -> None:
         files.write_npz(world / f"{dataset}.npz", arrays)
     mixture = settings().mixture
     mixtures.write_pool(mixture, archives(world), EDGE, world / "pool.parquet", 0)
-    mixtures.write_draw(
-        mixture, world / "pool.parquet", block(seeds), world / f"{block(seeds)}.parquet", 0
-    )
+    for block in blocks:
+        mixtures.write_draw(mixture, world / "pool.parquet", block, world / f"{block}.parquet", 0)
     table = files.read_parquet(world / "pool.parquet", "pool", ["label"])
     wrong = rng.random(len(table)) < WRONG
     table["pseudolabel"] = (table["label"] ^ wrong).astype(np.int8)
@@ -142,11 +159,6 @@ def archives(world: Path) -> dict[str, Path]:
     return {dataset: world / f"{dataset}.npz" for dataset in COUNTS}
 
 
-def block(seeds: int) -> str:
-    """Return the name of the block of all seeds."""
-    return f"0000-{seeds - 1:04d}"
-
-
 def write_encoder(folder: Path) -> None:
     """Write a CLIP of the default study's architecture with random weights."""
     import open_clip
@@ -164,31 +176,36 @@ def write_encoder(folder: Path) -> None:
     encoder.save(open_clip.CLIP(**architecture), config, folder, {"model": "random"})
 
 
-def ours(world: Path, seeds: int) -> None:
-    """Embed the pool once and train all seeds, as the pipeline's steps do."""
-    from medlabel.student import students
+def embed_pool(world: Path) -> None:
+    """Embed the pool once, as the step of that name does."""
     from medlabel.teacher import embed
 
-    chosen = settings()
     embed.embed(
         encoders=[world / "encoder"],
         archives=archives(world),
         pool=world / "pool.parquet",
         targets=[world / "embeddings.parquet"],
-        settings=chosen.embed,
+        settings=settings().embed,
         cache=world / "cache",
         device="cpu",
         threads=1,
     )
+
+
+def train_block(world: Path, block: str) -> None:
+    """Train one block of seeds, as the step `students` does."""
+    from medlabel.student import students
+
+    chosen = settings()
     students.train_block(
-        draw=world / f"{block(seeds)}.parquet",
+        draw=world / f"{block}.parquet",
         archives=archives(world),
         pseudolabels=world / "pseudolabels.parquet",
         labels=students.Labels.TEACHER,
-        block=block(seeds),
-        predictions=world / "predictions.parquet",
-        curves=world / "curves.parquet",
-        weights=world / "weights.safetensors",
+        block=block,
+        predictions=world / f"{block}.predictions.parquet",
+        curves=world / f"{block}.curves.parquet",
+        weights=world / f"{block}.safetensors",
         settings=chosen.student,
         pseudolabel=chosen.pseudolabel,
         classes=[entry.name for entry in chosen.mixture.classes],
@@ -207,8 +224,7 @@ def plain(world: Path, seed: int) -> None:
     import torch
     from PIL import Image
 
-    torch.set_num_threads(1)
-    draw = pd.read_parquet(next(world.glob("0000-*.parquet"))).query("seed == @seed")
+    draw = pd.read_parquet(next(world.glob("0000-????.parquet"))).query("seed == @seed")
     arrays = {dataset: np.load(path) for dataset, path in archives(world).items()}
     loaded = {(name, split): arrays[name][f"{split}_images"] for name, split in _splits(draw)}
     images = [loaded[name, split][row] for name, split, row in draw[IMAGE].itertuples(index=False)]

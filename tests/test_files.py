@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import SafetensorError
 
 from medlabel import files
 from medlabel.errors import MedlabelError
@@ -37,7 +39,24 @@ def test_a_full_disk_is_told_in_one_line(tmp_path: Path, code: int) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_really_full_disk_keeps_the_good_file(tmp_path: Path) -> None:
+def test_a_full_disk_is_told_when_a_library_hides_the_system_error(tmp_path: Path) -> None:
+    hidden = SafetensorError("I/O error: No space left on device (os error 28)")
+    with pytest.raises(MedlabelError, match="the disk is full"):
+        with files.replacing(tmp_path / "weights.safetensors"):
+            raise hidden
+
+
+def test_a_librarys_error_is_a_full_disk_where_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: usage(10**9, 10**9, 0))
+    with pytest.raises(MedlabelError, match="the disk is full"):
+        with files.replacing(tmp_path / "state.pt"):
+            raise RuntimeError("unexpected pos 64 vs 0")
+
+
+def test_a_full_disk_really_keeps_the_good_file(tmp_path: Path) -> None:
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("this system has no /dev/full")

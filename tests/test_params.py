@@ -49,6 +49,8 @@ def test_overlays_are_valid(overlay: Path) -> None:
         ("student.model=resnet", "student.model: 'resnet' given"),
         ("data.size=29", "data.size: 29 given, one of (28, 64, 128, 224) allowed"),
         ("study.seeds=0", "study.seeds: 0 given"),
+        ("seed={a: 1}", "seed: {'a': 1} given"),
+        ("study.curve_seeds=31", "study.curve_seeds: 31 given, at most study.seeds (30) allowed"),
         ("study.keep_weights=[99]", "study.keep_weights: [99] given, seeds below study.seeds (30)"),
         ("pretrain.study_checkpoint=3", "pretrain.study_checkpoint: 3 given, one of"),
         ("pretrain.checkpoints=[20, 10]", "pretrain.checkpoints: [20, 10] given, rising steps"),
@@ -99,6 +101,22 @@ def test_a_file_that_is_no_mapping_is_told(tmp_path: Path, text: str, expected: 
     path.write_text(text)
     with pytest.raises(MedlabelError, match=expected):
         parameters.read([path])
+
+
+@pytest.mark.parametrize("override", ["seed", "=1", "seed=["])
+def test_a_malformed_override_is_told(override: str) -> None:
+    with pytest.raises(MedlabelError, match=r"^--set "):
+        parameters.read([DEFAULT], [override])
+
+
+def test_curve_students_may_be_fewer(default_params: parameters.Params) -> None:
+    arms = default_params.arms
+    study = f"teacher_{default_params.study_encoder}"
+    assert arms[study] == arms["true"] == default_params.seed_blocks
+    others = {arm: blocks for arm, blocks in arms.items() if arm.startswith("teacher_")}
+    assert len(others) == len(default_params.encoders)
+    assert all(blocks == ["0000-0009"] for arm, blocks in others.items() if arm != study)
+    assert default_params.draw_blocks == default_params.seed_blocks
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
@@ -163,6 +181,13 @@ def test_steps_declare_parameters_and_code_that_exist(step, default_params) -> N
         lookup(default_params, key)
     assert all((ROOT / file).is_file() for file in step.code)
     json.dumps(step.triggers(default_params))
+
+
+def test_a_step_depends_on_what_its_code_imports_inside_functions_too() -> None:
+    assert "src/medlabel/teacher/embed.py" in STEPS["pseudolabel"].code
+    assert "src/medlabel/data/phantoms/scanner.py" in STEPS["phantoms"].code
+    assert "src/medlabel/report/page.html.j2" in STEPS["report"].code
+    assert not [file for file in STEPS["mix"].code if "/teacher/" in file]
 
 
 def test_a_step_cannot_read_what_it_does_not_declare(default_params) -> None:

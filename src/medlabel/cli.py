@@ -6,7 +6,6 @@ Heavy packages are imported inside the commands, so that ``medlabel --help`` ans
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -34,8 +33,6 @@ Archives = Annotated[
 ]
 Pool = Annotated[Path, typer.Option(help="Table of the images that may be drawn.")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads for torch.")]
-Device = Annotated[str | None, typer.Option(help="Override params.yaml: auto, cpu or cuda.")]
-Mixtures = Annotated[Path, typer.Option(help="Folder of the mixture's tables.")]
 Pseudolabels = Annotated[Path, typer.Option(help="Folder of pseudo-labels.")]
 Students = Annotated[Path, typer.Option(help="Folder of the students' predictions and curves.")]
 EncodersFolder = Annotated[Path, typer.Option("--encoders", help="Folder of encoders.")]
@@ -92,15 +89,12 @@ def fetch(
 @app.command(help=STEPS["phantoms"].does)
 def phantoms(
     folder: Annotated[Path, typer.Option(help="Folder to write the .npz and captions to.")],
-    kinds: Annotated[
-        list[str] | None, typer.Argument(help="Such as phantom_chest; all if none is given.")
-    ] = None,
 ) -> None:
     """Draw phantoms in MedMNIST's layout, one file a kind."""
     from medlabel.data import phantoms as drawing
 
     settings = STEPS["phantoms"].settings(State.params())
-    for kind in kinds or catalogue.PHANTOMS:
+    for kind in catalogue.PHANTOMS:
         drawing.write(
             kind,
             folder / f"{kind}.npz",
@@ -121,7 +115,7 @@ def pool(
 
     settings = STEPS["pool"].settings(State.params())
     mixture = settings["mixture"]
-    archives = dict(zip(mixture.datasets, archive, strict=True))
+    archives = _archives(mixture, archive)
     size = settings["data.size"]
     mixtures.write_pool(mixture, archives, size, target, settings["seed"])
     mixtures.write_audit(target, archives, size, audit)
@@ -146,7 +140,6 @@ def pretrain(
     encoders: EncodersFolder,
     resume: Annotated[Path, typer.Option(help="Folder for the state of an unfinished training.")],
     threads: Threads = 1,
-    device: Device = None,
 ) -> None:
     """Train on captioned phantoms."""
     from medlabel.teacher import pretrain as training
@@ -158,12 +151,12 @@ def pretrain(
     training.pretrain(
         archives={kind: phantoms / f"{kind}.npz" for kind in kinds},
         captions={kind: phantoms / f"{kind}.captions.parquet" for kind in kinds},
-        folders={
-            step: encoders / name for step, name in zip(checkpoints, params.encoders, strict=True)
-        },
+        folders=dict(
+            zip(checkpoints, (encoders / name for name in params.checkpoints), strict=True)
+        ),
         settings=settings["pretrain"],
         size=settings["phantoms.size"],
-        device=device or settings["device"],
+        device=settings["device"],
         threads=threads,
         seed=settings["seed"],
         resume=resume,
@@ -188,7 +181,6 @@ def embed(
     embeddings: Annotated[Path, typer.Option(help="Folder of embeddings to write.")],
     cache: Annotated[Path, typer.Option(help="Folder of embeddings by content; never stale.")],
     threads: Threads = 1,
-    device: Device = None,
 ) -> None:
     """Embed the pool with every encoder of the study."""
     from medlabel.teacher import embed as embedding
@@ -197,12 +189,12 @@ def embed(
     settings = STEPS["embed"].settings(params)
     embedding.embed(
         encoders=[encoders / name for name in params.encoders],
-        archives=dict(zip(params.mixture.datasets, archive, strict=True)),
+        archives=_archives(params.mixture, archive),
         pool=pool,
         targets=[embeddings / f"{name}.parquet" for name in params.encoders],
         settings=settings["embed"],
         cache=cache,
-        device=device or settings["device"],
+        device=settings["device"],
         threads=threads,
     )
 
@@ -214,7 +206,6 @@ def pseudolabel(
     embeddings: Annotated[Path, typer.Option(help="Folder of embeddings.")],
     pseudolabels: Annotated[Path, typer.Option(help="Folder of pseudo-labels to write.")],
     threads: Threads = 1,
-    device: Device = None,
 ) -> None:
     """Label the pool with every encoder of the study."""
     from medlabel.teacher import zeroshot
@@ -228,7 +219,7 @@ def pseudolabel(
         targets=[pseudolabels / f"{name}.parquet" for name in params.encoders],
         settings=settings["pseudolabel"],
         classes=[entry.name for entry in settings["mixture.classes"]],
-        device=device or settings["device"],
+        device=settings["device"],
         threads=threads,
     )
 
@@ -246,17 +237,18 @@ def students(
         Path | None, typer.Option(help="Table of pseudo-labels; not for true labels.")
     ] = None,
     threads: Threads = 1,
-    device: Device = None,
 ) -> None:
     """Train one student for each seed of the block."""
     from medlabel.student import students as training
 
     params = State.params()
     settings = STEPS["students"].settings(params)
+    if arm not in params.arms:
+        raise MedlabelError(f"--arm: {arm!r} given; one of {', '.join(params.arms)} expected.")
     labels, _, _ = arm.partition("_")
     training.train_block(
         draw=draw,
-        archives=dict(zip(params.mixture.datasets, archive, strict=True)),
+        archives=_archives(params.mixture, archive),
         pseudolabels=pseudolabels,
         labels=training.Labels(labels),
         block=block,
@@ -268,7 +260,7 @@ def students(
         classes=[entry.name for entry in settings["mixture.classes"]],
         size=settings["data.size"],
         keep_weights=settings["study.keep_weights"],
-        device=device or settings["device"],
+        device=settings["device"],
         threads=threads,
         seed=settings["seed"],
     )
@@ -276,7 +268,7 @@ def students(
 
 @app.command(help=STEPS["study"].does)
 def study(
-    mixtures: Mixtures,
+    draws: Annotated[Path, typer.Option(help="Folder of the images of each seed.")],
     pseudolabels: Pseudolabels,
     students: Students,
     target: Annotated[Path, typer.Option(help="JSON to write: means, intervals, tests.")],
@@ -293,9 +285,12 @@ def study(
         mixture=mixture.name,
         phantom=mixture.phantom,
         classes=[entry.name for entry in mixture.classes],
-        draws=[mixtures / f"{block}.parquet" for block in params.seed_blocks],
+        draws=[draws / f"{block}.parquet" for block in params.seed_blocks],
         pseudolabels={name: pseudolabels / f"{name}.parquet" for name in params.encoders},
-        students={arm: _blocks(students / arm, "predictions", params) for arm in params.arms},
+        students={
+            arm: _tables(students / arm, blocks, "predictions")
+            for arm, blocks in params.arms.items()
+        },
         study_encoder=params.study_encoder,
         settings=settings["study"],
         pseudolabel=settings["pseudolabel"],
@@ -310,7 +305,7 @@ def study(
 def report(
     archive: Archives,
     phantoms: Annotated[Path, typer.Option(help="Folder of phantoms.")],
-    mixtures: Mixtures,
+    pool: Pool,
     encoders: EncodersFolder,
     pseudolabels: Pseudolabels,
     students: Students,
@@ -327,12 +322,12 @@ def report(
     params = State.params()
     folder = students / f"teacher_{params.study_encoder}"
     inputs = reporting.Inputs(
-        archives=dict(zip(params.mixture.datasets, archive, strict=True)),
+        archives=_archives(params.mixture, archive),
         phantoms={kind: phantoms / f"{kind}.npz" for kind in catalogue.PHANTOMS},
-        pool=mixtures / "pool.parquet",
+        pool=pool,
         pseudolabels=pseudolabels / f"{params.study_encoder}.parquet",
-        curves=_blocks(folder, "curves", params),
-        predictions=_blocks(folder, "predictions", params),
+        curves=_tables(folder, params.seed_blocks, "curves"),
+        predictions=_tables(folder, params.seed_blocks, "predictions"),
         provenance=encoders / params.study_encoder / "provenance.json",
         study=study,
         scores=scores,
@@ -341,8 +336,39 @@ def report(
     reporting.write(inputs, params, figures, tables, page)
 
 
-def _blocks(folder: Path, table: str, params: parameters.Params) -> list[Path]:
-    return [folder / block / f"{table}.parquet" for block in params.seed_blocks]
+def _tables(folder: Path, blocks: list[str], name: str) -> list[Path]:
+    return [folder / block / f"{name}.parquet" for block in blocks]
+
+
+def _archives(mixture: parameters.Mixture, paths: list[Path]) -> dict[str, Path]:
+    if len(paths) != len(mixture.datasets):
+        raise MedlabelError(
+            f"--archive: {len(paths)} given; one file for each of {', '.join(mixture.datasets)} "
+            f"expected, in this order."
+        )
+    return dict(zip(mixture.datasets, paths, strict=True))
+
+
+@app.command(help="Label your own images: a folder of PNG, JPEG or other files.")
+def label(
+    images: Annotated[Path, typer.Argument(help="Folder, searched with its subfolders.")],
+    encoder: Annotated[Path, typer.Option(help="Folder that pretrain or adopt wrote.")],
+    target: Annotated[Path, typer.Option(help="CSV to write: file, label, probabilities.")],
+    threads: Threads = 1,
+) -> None:
+    """Label images by the prompts of params.yaml."""
+    from medlabel.teacher import label as labelling
+
+    params = State.params()
+    labelling.label(
+        images=images,
+        folder=encoder,
+        target=target,
+        words=params.pseudolabel,
+        settings=params.embed,
+        device=params.device,
+        threads=threads,
+    )
 
 
 @app.command(help="Write the JSON schema of params.yaml.")
@@ -366,8 +392,8 @@ def stages(target: Target) -> None:
 
 def main() -> None:
     """Run the command line; an expected failure is one line and status 1."""
+    logging.getLogger("medlabel").setLevel(logging.INFO)
     logging.basicConfig(
-        level=os.environ.get("MEDLABEL_LOG", "INFO"),
         format="%(asctime)s %(message)s",
         datefmt="%H:%M:%S",
         stream=sys.stderr,

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 import tokenize
 import zipfile
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from safetensors import SafetensorError
 
 from medlabel.errors import MedlabelError
 
@@ -57,10 +59,13 @@ def replacing(target: Path) -> Iterator[Path]:
     MedlabelError
         When the disk is full. `target` is then as it was before.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        prefix=f".{target.stem}.", suffix=target.suffix, dir=target.parent
-    )
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{target.stem}.", suffix=target.suffix, dir=target.parent
+        )
+    except OSError as error:
+        raise disk_error(error, target) from error
     os.close(handle)
     partial = Path(name)
     try:
@@ -69,20 +74,32 @@ def replacing(target: Path) -> Iterator[Path]:
         with partial.open("rb") as written:
             os.fsync(written.fileno())
         partial.replace(target)
-    except OSError as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise disk_error(error, target) from error
     finally:
         partial.unlink(missing_ok=True)
 
 
-def disk_error(error: OSError, target: Path) -> MedlabelError | OSError:
-    """Turn "no space left" and "quota exceeded" into one clear line; give others back."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+def disk_error(error: Exception, target: Path) -> Exception:
+    """Turn "no space left" and "quota exceeded" into one clear line; give others back.
+
+    torch and safetensors wrap the system's error in their own and keep only its text, or lose it:
+    then the space that is left decides.
+    """
+    full = (errno.ENOSPC, errno.EDQUOT)
+    wrapped = not isinstance(error, OSError | MedlabelError)
+    if (isinstance(error, OSError) and error.errno in full) or (
+        wrapped and (os.strerror(errno.ENOSPC) in str(error) or _is_full(target.parent))
+    ):
         return MedlabelError(
-            f"{target}: the disk is full ({error.strerror}); nothing was overwritten. "
+            f"{target}: the disk is full ({error}); nothing was overwritten. "
             f"Free some space under {target.parent} and run the same command again."
         )
     return error
+
+
+def _is_full(folder: Path) -> bool:
+    return shutil.disk_usage(folder).free < CHUNK_BYTES
 
 
 def digest(path: Path, algorithm: str = "sha256") -> str:

@@ -200,6 +200,11 @@ class Pretrain(Section):
     learning_rate: Rate = Field(description="Peak of AdamW's rate.")
     weight_decay: float = Field(ge=0, le=10, description="AdamW's decoupled weight decay.")
     warmup_steps: int = Field(ge=0, description="Steps of linear warm-up before cosine decay.")
+    averaging: float = Field(
+        ge=0,
+        lt=1,
+        description="Decay of the exponential moving average of the weights that is kept, a step.",
+    )
     checkpoints: list[Count] = Field(
         min_length=1,
         description="Steps after which the weights are kept, rising; the last one ends training. "
@@ -298,10 +303,14 @@ class Student(Section):
 class Study(Section):
     """Repeats and statistics."""
 
-    seeds: Count = Field(description="Repeats, each with its own draw, split and initial weights.")
+    seeds: int = Field(
+        ge=1, le=10_000, description="Repeats, each with its own draw, split and initial weights."
+    )
     seeds_per_job: Count = Field(description="Repeats that one process trains, one after another.")
-    curve: bool = Field(
-        description="Also train students of every other checkpoint, for the teacher-quality curve."
+    curve_seeds: int = Field(
+        ge=0,
+        description="Repeats, the first ones, of the students of every other checkpoint, for the "
+        "teacher-quality curve; 0 trains none.",
     )
     resamples: int = Field(ge=100, le=1_000_000, description="Bootstrap and permutation resamples.")
     confidence: Fraction = Field(description="Coverage of the intervals.")
@@ -347,6 +356,11 @@ class Params(Section):
                 f"phantoms.size: {self.phantoms.size} given, data.size ({self.data.size}) allowed "
                 f"where the mixture holds phantoms"
             )
+        if self.study.curve_seeds > self.study.seeds:
+            raise ValueError(
+                f"study.curve_seeds: {self.study.curve_seeds} given, at most study.seeds "
+                f"({self.study.seeds}) allowed"
+            )
         if outside := [s for s in self.study.keep_weights if s >= self.study.seeds]:
             raise ValueError(
                 f"study.keep_weights: {outside} given, seeds below study.seeds "
@@ -355,44 +369,56 @@ class Params(Section):
         return self
 
     @property
+    def checkpoints(self) -> list[str]:
+        """Names of the pretrained encoders, weakest first, whether or not the study uses them."""
+        return [self._checkpoint(step) for step in self.pretrain.checkpoints]
+
+    def _checkpoint(self, step: int) -> str:
+        return f"{self.teacher.name}_step{step:05d}"
+
+    @property
     def encoders(self) -> list[str]:
-        """Names of the encoders to compute, weakest first."""
-        if self.teacher.source == "open_clip":
-            return [self.teacher.name]
-        return [f"{self.teacher.name}_step{step:05d}" for step in self.pretrain.checkpoints]
+        """Names of the encoders that the study uses, weakest first."""
+        return self.checkpoints if self.teacher.source == "pretrain" else [self.teacher.name]
 
     @property
     def study_encoder(self) -> str:
         """Name of the encoder whose student the main figure compares with its teacher."""
-        if self.teacher.source == "open_clip":
-            return self.teacher.name
-        return f"{self.teacher.name}_step{self.pretrain.study_checkpoint:05d}"
+        if self.teacher.source == "pretrain":
+            return self._checkpoint(self.pretrain.study_checkpoint)
+        return self.teacher.name
 
     @property
-    def arms(self) -> list[str]:
-        """What students are trained on, each word naming a folder.
+    def seed_blocks(self) -> list[str]:
+        """Blocks of the study's seeds, one process each: ``first-last``.
+
+        A full block never depends on `study.seeds`, so that more seeds leave it as it is.
+        """
+        return _blocks(self.study.seeds, self.study.seeds_per_job)
+
+    @property
+    def arms(self) -> dict[str, list[str]]:
+        """What students are trained on, each word naming a folder, and the blocks of its seeds.
 
         ``true`` labels (upper bound), the study encoder's labels ``permuted`` among the images
         (lower bound), and the labels of each ``teacher`` that the study looks at.
         """
-        teachers = self.encoders if self.study.curve else [self.study_encoder]
-        return [
-            "true",
-            f"permuted_{self.study_encoder}",
-            *(f"teacher_{encoder}" for encoder in teachers),
-        ]
+        study, full = self.study_encoder, self.seed_blocks
+        arms = {"true": full, f"permuted_{study}": full, f"teacher_{study}": full}
+        if self.study.curve_seeds:
+            some = _blocks(self.study.curve_seeds, self.study.seeds_per_job)
+            others = [encoder for encoder in self.encoders if encoder != study]
+            arms |= {f"teacher_{encoder}": some for encoder in others}
+        return arms
 
     @property
-    def seed_blocks(self) -> list[str]:
-        """Blocks of seeds, one process each: ``first-last``, in step with `study.seeds_per_job`.
+    def draw_blocks(self) -> list[str]:
+        """Every block that some arm trains on, in order."""
+        return sorted({block for blocks in self.arms.values() for block in blocks})
 
-        A block never depends on `study.seeds` except for the last one's end, so that more seeds
-        leave finished blocks as they are.
-        """
-        size, total = self.study.seeds_per_job, self.study.seeds
-        return [
-            f"{first:04d}-{min(first + size, total) - 1:04d}" for first in range(0, total, size)
-        ]
+
+def _blocks(seeds: int, size: int) -> list[str]:
+    return [f"{first:04d}-{min(first + size, seeds) - 1:04d}" for first in range(0, seeds, size)]
 
 
 def validate(content: Mapping[str, Any], source: str) -> Params:
@@ -425,7 +451,7 @@ def _explain(problem: Mapping[str, Any]) -> str:
     if problem["type"] == "missing":
         return f"{path}: missing, a value is required"
     reason = problem["msg"].removeprefix("Value error, ")
-    if isinstance(given, dict):
+    if problem["type"] == "value_error" and isinstance(given, dict):
         return f"{path}.{reason}" if path else reason
     return f"{path}: {given!r} given, allowed: {reason[0].lower()}{reason[1:]}"
 
@@ -505,7 +531,10 @@ def _parse_override(text: str) -> dict[str, Any]:
     path, equals, value = text.partition("=")
     if not equals or not path:
         raise MedlabelError(f"--set {text}: expected key=value, such as student.optimizer.lr=0.01.")
-    nested: Any = yaml.safe_load(value)
+    try:
+        nested: Any = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise MedlabelError(f"--set {text}: expected a value in YAML, found {value!r}.") from error
     for part in reversed(path.split(".")):
         nested = {part: nested}
     return dict(nested)

@@ -70,30 +70,43 @@ def without_children(keys: list[str]) -> list[str]:
     return [key for key in keys if not any(key.startswith(f"{other}.") for other in keys)]
 
 
-RAW, PHANTOMS, MIXTURES = f"{DATA}/raw", f"{DATA}/phantoms", f"{DATA}/mixtures"
-ENCODERS, EMBEDDINGS = f"{DATA}/encoders", f"{DATA}/embeddings"
-PSEUDOLABELS, STUDENTS = f"{DATA}/pseudolabels", f"{DATA}/students"
+RAW, PHANTOMS, ENCODERS = f"{DATA}/raw", f"{DATA}/phantoms", f"{DATA}/encoders"
+POOL = f"{DATA}/mixtures/${{mixture.name}}/pool.parquet"
+AUDIT = f"{DATA}/mixtures/${{mixture.name}}/duplicates.json"
+DRAWS = f"{DATA}/mixtures/${{mixture.name}}/draws"
+EMBEDDINGS = f"{DATA}/embeddings/${{mixture.name}}"
+PSEUDOLABELS = f"{DATA}/pseudolabels/${{mixture.name}}"
+STUDENTS = f"{DATA}/students/${{mixture.name}}"
 STUDY = (f"{RESULT}_study.json", f"{RESULT}_scores.csv", f"{RESULT}_curve.csv")
+FIGURES = tuple(
+    f"${{folders.results}}/figures/${{mixture.name}}_{name}.{suffix}"
+    for name in ("samples", "curves", "corrections", "boxplots", "quality", "confusion", "phantoms")
+    for suffix in ("svg", "png")
+)
+PUBLISHED = "resources/published_results.csv"
 
 STAGES = (
     Stage(("fetch",), makes=(RAW,), persists=True),
     Stage(("phantoms",), makes=(PHANTOMS,)),
-    Stage(("mix", "pool"), needs=(RAW, PHANTOMS), makes=(MIXTURES,)),
+    Stage(("pool",), needs=(RAW, PHANTOMS), makes=(POOL, AUDIT)),
+    Stage(("mix",), needs=(POOL,), makes=(DRAWS,)),
     Stage(("pretrain", "adopt"), needs=(PHANTOMS,), makes=(ENCODERS,)),
-    Stage(("embed",), needs=(RAW, PHANTOMS, MIXTURES, ENCODERS), makes=(EMBEDDINGS,)),
-    Stage(("pseudolabel",), needs=(MIXTURES, ENCODERS, EMBEDDINGS), makes=(PSEUDOLABELS,)),
-    Stage(("students",), needs=(RAW, PHANTOMS, MIXTURES, PSEUDOLABELS), makes=(STUDENTS,)),
-    Stage(("study",), needs=(MIXTURES, PSEUDOLABELS, STUDENTS), shows=STUDY),
+    Stage(("embed",), needs=(RAW, PHANTOMS, POOL, ENCODERS), makes=(EMBEDDINGS,)),
+    Stage(("pseudolabel",), needs=(POOL, ENCODERS, EMBEDDINGS), makes=(PSEUDOLABELS,)),
+    Stage(
+        ("students",), needs=(RAW, PHANTOMS, DRAWS, PSEUDOLABELS), makes=(STUDENTS,), persists=True
+    ),
+    Stage(("study",), needs=(DRAWS, PSEUDOLABELS, STUDENTS), shows=STUDY),
     Stage(
         ("report",),
-        needs=(RAW, PHANTOMS, MIXTURES, PSEUDOLABELS, STUDENTS, *STUDY),
-        shows=("${folders.results}/figures", f"{RESULT}_tables.md", f"{RESULT}_report.html"),
+        needs=(RAW, PHANTOMS, POOL, ENCODERS, PSEUDOLABELS, STUDENTS, *STUDY[:2], PUBLISHED),
+        shows=(*FIGURES, f"{RESULT}_tables.md", f"{RESULT}_report.html"),
     ),
 )
 
 PLOTS = [
     {
-        "Gain of the student by seed": {
+        "Accuracy of each arm by seed": {
             "x": "seed",
             "y": {f"{RESULT}_scores.csv": "accuracy"},
             "template": "scatter",

@@ -1,24 +1,24 @@
 """One table of the study's steps: which parameters each reads, and which code it runs.
 
-Snakemake's rules, DVC's stages and the command line all take these facts from here. A rule that
-did not know of a parameter would not run again when it changes; a command cannot read a parameter
-that its step does not declare (`Step.settings` refuses).
+Snakemake's rules, DVC's stages and the command line all take these facts from here: a rule that
+did not know of a parameter, or of a module, would not run again when it changes.
 """
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
-from medlabel.params import Params
+from medlabel.params import Params, Pretrain
 
 PACKAGE = Path(__file__).parent
-SOURCE = (".py", ".j2")
-EVERY_STEP = ("files.py", "randomness.py")
+# What these say reaches a step's output only through parameters, which are tracked by value.
+NOT_TRACKED = {"params.py", "errors.py", "progress.py"}
 
 
 @dataclass(frozen=True)
@@ -37,16 +37,16 @@ class Step:
         Dotted keys that say how to work but not what comes out (mirrors, retries, device).
     fans_out
         Dotted keys that decide which files the step has to make, not what is in them.
-    modules
-        Code that the output depends on, relative to the package.
+    module
+        The code of the step, below the package; what it imports of the package counts with it.
     """
 
     name: str
     does: str
+    module: str
     reads: tuple[str, ...]
     operates: tuple[str, ...] = ()
     fans_out: tuple[str, ...] = ()
-    modules: tuple[str, ...] = ()
 
     def settings(self, params: Params) -> dict[str, Any]:
         """Return those parameters that the step declares, and no others."""
@@ -55,19 +55,50 @@ class Step:
 
     def triggers(self, params: Params) -> dict[str, Any]:
         """Return what the output depends on, as plain JSON values: Snakemake's rerun trigger."""
-        return {key: plain(lookup(params, key)) for key in self.reads}
+        content = params.model_dump(mode="json")
+        return {key: reduce(getitem, key.split("."), content) for key in self.reads}
 
     @property
     def code(self) -> list[str]:
-        """Paths of the step's modules from the project's folder, a package file by file."""
-        paths = [PACKAGE / module for module in (*self.modules, *EVERY_STEP)]
-        files = [
-            file
-            for path in paths
-            for file in (sorted(path.iterdir()) if path.is_dir() else [path])
-            if file.suffix in SOURCE
-        ]
-        return [f"src/medlabel/{file.relative_to(PACKAGE).as_posix()}" for file in files]
+        """Files that the step's output depends on, from the project's folder."""
+        reached: set[Path] = set()
+        waiting = [_file_of(f"medlabel.{self.module}")]
+        while waiting:
+            file = waiting.pop()
+            if file is None or file in reached or file.name in NOT_TRACKED:
+                continue
+            reached.add(file)
+            waiting.extend(_imported(file))
+        templates = {path for file in reached for path in file.parent.glob(f"{file.stem}.*.j2")}
+        return sorted(
+            f"src/medlabel/{file.relative_to(PACKAGE).as_posix()}" for file in reached | templates
+        )
+
+
+@cache
+def _imported(file: Path) -> tuple[Path, ...]:
+    """Files of the package that a file imports, inside functions too."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    found = (_file_of(name) for node in ast.walk(tree) for name in _names(node))
+    return tuple(path for path in found if path is not None)
+
+
+def _names(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+        yield node.module
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+    elif isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+
+
+def _file_of(name: str) -> Path | None:
+    """Find the file of a module of this package; None for other names."""
+    package, *parts = name.split(".")
+    if package != "medlabel" or not parts:
+        return None
+    path = PACKAGE.joinpath(*parts)
+    candidates = (path.with_suffix(".py"), path / "__init__.py")
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
 def lookup(params: Params, key: str) -> Any:
@@ -75,79 +106,75 @@ def lookup(params: Params, key: str) -> Any:
     return reduce(getattr, key.split("."), params)
 
 
-def plain(value: Any) -> Any:
-    """Return a parameter as JSON values."""
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    return value
-
-
 _ENCODERS = ("teacher.source", "teacher.name", "pretrain.checkpoints")
-_BLOCKS = ("study.seeds", "study.seeds_per_job")
+# A checkpoint's weights do not depend on which one the study looks at.
+_TRAINING = tuple(f"pretrain.{key}" for key in Pretrain.model_fields if key != "study_checkpoint")
+_BLOCKS = ("study.seeds", "study.seeds_per_job", "study.curve_seeds")
 
 STEPS = {
     step.name: step
     for step in (
         Step(
             name="fetch",
+            module="data.medmnist",
             does="Download one MedMNIST file, or copy it from a mirror, and check it.",
             reads=("data.size",),
             operates=("data",),
             fans_out=("mixture.classes",),
-            modules=("data/medmnist.py", "data/catalogue.py"),
         ),
         Step(
             name="phantoms",
+            module="data.phantoms",
             does="Draw captioned phantoms of every kind.",
             reads=("seed", "phantoms"),
-            modules=("data/phantoms",),
         ),
         Step(
             name="pool",
+            module="data.mixtures",
             does="List every image that the mixture may draw.",
             reads=("seed", "mixture", "data.size"),
-            modules=("data/mixtures.py", "data/archive.py", "data/catalogue.py"),
         ),
         Step(
             name="mix",
+            module="data.mixtures",
             does="Draw the images of a block of seeds.",
             reads=("seed", "mixture"),
             fans_out=_BLOCKS,
-            modules=("data/mixtures.py",),
         ),
         Step(
             name="pretrain",
+            module="teacher.pretrain",
             does="Train a small CLIP on captioned phantoms and keep its checkpoints.",
-            reads=("seed", "pretrain", "phantoms.size"),
-            operates=("device",),
+            reads=("seed", "phantoms.size", *_TRAINING),
+            operates=("pretrain", "device"),
             fans_out=("teacher.source", "teacher.name"),
-            modules=("teacher/pretrain.py", "teacher/encoder.py", "compute.py"),
         ),
         Step(
             name="adopt",
+            module="teacher.encoder",
             does="Bring a published open_clip model into the study.",
             reads=("teacher",),
             fans_out=("teacher.source",),
-            modules=("teacher/encoder.py",),
         ),
         Step(
             name="embed",
+            module="teacher.embed",
             does="Compute the embedding of every image of the pool, once.",
             reads=("embed.precision",),
             operates=("embed", "device"),
             fans_out=_ENCODERS,
-            modules=("teacher/embed.py", "teacher/encoder.py", "data/archive.py", "compute.py"),
         ),
         Step(
             name="pseudolabel",
+            module="teacher.zeroshot",
             does="Label every image of the pool from text prompts alone.",
             reads=("mixture.classes", "pseudolabel"),
             operates=("device",),
             fans_out=_ENCODERS,
-            modules=("teacher/zeroshot.py", "teacher/encoder.py", "compute.py"),
         ),
         Step(
             name="students",
+            module="student.students",
             does="Train a block of students on the teacher's, permuted or true labels.",
             reads=(
                 "seed",
@@ -158,25 +185,18 @@ STEPS = {
                 "study.keep_weights",
             ),
             operates=("device",),
-            fans_out=(*_ENCODERS, *_BLOCKS, "pretrain.study_checkpoint", "study.curve"),
-            modules=(
-                "student/models.py",
-                "student/train.py",
-                "student/students.py",
-                "teacher/zeroshot.py",
-                "data/archive.py",
-                "compute.py",
-            ),
+            fans_out=(*_ENCODERS, *_BLOCKS, "pretrain.study_checkpoint"),
         ),
         Step(
             name="study",
+            module="evaluate.study",
             does="Compare students with their teachers on the same held-out images.",
             reads=("seed", "mixture", "study", "pseudolabel"),
             fans_out=(*_ENCODERS, "pretrain.study_checkpoint"),
-            modules=("evaluate/metrics.py", "evaluate/statistics.py", "evaluate/study.py"),
         ),
         Step(
             name="report",
+            module="report.report",
             does="Draw the figures, write the tables and the HTML page.",
             reads=(
                 "seed",
@@ -185,12 +205,11 @@ STEPS = {
                 "mixture",
                 "teacher",
                 "pretrain",
-                "embed",
+                "embed.precision",
                 "pseudolabel",
                 "student",
                 "study",
             ),
-            modules=("report", "data/archive.py", "data/catalogue.py"),
         ),
     )
 }

@@ -23,7 +23,7 @@ TRAIN, TEST = 12, 20
 ENCODERS = {"clip_step00005": 0.6, "clip_step00010": 0.8, "clip_step00040": 0.99}
 STUDENTS = {"clip_step00005": 0.75, "clip_step00010": 0.9, "clip_step00040": 0.9}
 SETTINGS = params.Study(
-    seeds=SEEDS, seeds_per_job=3, curve=True, resamples=300, confidence=0.95, keep_weights=[]
+    seeds=SEEDS, seeds_per_job=3, curve_seeds=SEEDS, resamples=300, confidence=0.95, keep_weights=[]
 )
 PSEUDOLABEL = params.Pseudolabel(
     templates=["a {}"],
@@ -262,6 +262,88 @@ def test_one_seed_gives_points_instead_of_intervals(world: World) -> None:
     assert gain.permutation_p == 1.0
 
 
+@pytest.fixture(scope="module")
+def short(world: World) -> tuple[Path, Path, Path]:
+    """A study whose first and last teacher have students of the first block, 3 seeds, alone."""
+    students = dict(world.students)
+    for encoder in ("clip_step00005", "clip_step00040"):
+        students[f"teacher_{encoder}"] = students[f"teacher_{encoder}"][:1]
+    return world.write("short", students=students)
+
+
+def test_fewer_seeds_of_other_teachers_are_compared_with_the_same_seeds(
+    written: tuple[Path, Path, Path], short: tuple[Path, Path, Path]
+) -> None:
+    found = read_study(short[0])
+    assert found.seeds == SEEDS
+    assert [point.seeds for point in found.curve] == [3, SEEDS, 3]
+    every, some = (read_scores(paths[1]) for paths in (written, short))
+    kept = (every["encoder"] == "clip_step00010") | (every["arm"] == "true") | (every["seed"] < 3)
+    pd.testing.assert_frame_equal(some, every[kept].reset_index(drop=True))
+    for point in found.curve:
+        ours = some[some["encoder"] == point.encoder]
+        means = ours.groupby("arm")["accuracy"].mean()
+        assert point.teacher_accuracy == pytest.approx(means["teacher"])
+        assert point.gain == pytest.approx(means["student"] - means["teacher"])
+        shares = ours.loc[ours["arm"] == "teacher", "pseudolabel_accuracy"]
+        assert point.pseudolabel_accuracy == pytest.approx(shares.mean())
+
+
+def test_fewer_seeds_of_other_teachers_leave_the_main_arms_alone(
+    written: tuple[Path, Path, Path], short: tuple[Path, Path, Path]
+) -> None:
+    every, some = (read_study(paths[0]) for paths in (written, short))
+    assert (some.arms, some.gains) == (every.arms, every.gains)
+    assert some.curve[1] == every.curve[1]
+
+
+def test_the_crossing_is_of_the_seeds_that_all_teachers_share(
+    short: tuple[Path, Path, Path],
+) -> None:
+    found = read_study(short[0]).crossing
+    assert found is not None
+    scores = read_scores(short[1]).query("seed < 3")
+    means = scores.pivot_table(index="encoder", columns="arm", values="accuracy")
+    means = means.loc[list(ENCODERS)]
+    teacher, student = (means[arm].to_numpy() for arm in ("teacher", "student"))
+    assert found.teacher_accuracy == pytest.approx(study.crossing(teacher, student - teacher))
+    assert found.low <= found.teacher_accuracy <= found.high
+    assert found.seeds == 3
+
+
+def test_a_main_arm_without_all_seeds_is_refused(world: World) -> None:
+    for labels in ("teacher_clip_step00010", "permuted_clip_step00010", "true"):
+        students = world.students | {labels: world.students[labels][:1]}
+        with pytest.raises(
+            MedlabelError, match=rf"{labels}: .* 6 seeds .*0 to 5, found 3 .*seed 3"
+        ):
+            world.write("refused", students=students)
+        students = {name: paths for name, paths in world.students.items() if name != labels}
+        with pytest.raises(MedlabelError, match=rf"of {labels} labels, found none"):
+            world.write("refused", students=students)
+
+
+def test_students_of_later_seeds_alone_are_refused(world: World) -> None:
+    labels = "teacher_clip_step00040"
+    students = world.students | {labels: world.students[labels][1:]}
+    with pytest.raises(MedlabelError, match=r"first 3 seeds of the draws, 0 to 2, .* at seed 0"):
+        world.write("refused", students=students)
+
+
+def test_a_teacher_without_students_is_passed_over(world: World, tmp_path: Path) -> None:
+    students = {k: paths for k, paths in world.students.items() if "step00040" not in k}
+    pseudolabels = world.pseudolabels | {"clip_step00040": tmp_path / "never_read.parquet"}
+    paths = world.write("passed", students=students, pseudolabels=pseudolabels)
+    assert "clip_step00040" not in set(read_scores(paths[1])["encoder"])
+    assert [point.step for point in read_study(paths[0]).curve] == [5, 10]
+
+
+def test_students_of_an_unlabelled_teacher_are_refused(world: World) -> None:
+    pseudolabels = {k: path for k, path in world.pseudolabels.items() if "step00010" not in k}
+    with pytest.raises(MedlabelError, match=r"pseudolabels: .* found none of clip_step00010"):
+        world.write("refused", pseudolabels=pseudolabels)
+
+
 def test_predictions_of_another_draw_are_refused(world: World, tmp_path: Path) -> None:
     table = pd.read_parquet(world.students["true"][0])
     files.write_parquet(tmp_path / "other.parquet", table.assign(row=table["row"] + 1000))
@@ -283,6 +365,18 @@ def test_missing_pseudolabels_are_refused(world: World, tmp_path: Path) -> None:
     pseudolabels = world.pseudolabels | {"clip_step00010": tmp_path / "part.parquet"}
     with pytest.raises(MedlabelError, match=r"part\.parquet: expected one pseudo-label for each"):
         world.write("refused", pseudolabels=pseudolabels)
+
+
+def test_draws_of_overlapping_blocks_are_refused(world: World) -> None:
+    with pytest.raises(MedlabelError, match="found some of seed 0 twice; give blocks that do not"):
+        world.write("refused", draws=[*world.draws, world.draws[0]])
+
+
+def test_a_seed_without_held_out_images_is_refused(world: World, tmp_path: Path) -> None:
+    table = pd.read_parquet(world.draws[0]).query("role == 'train' or seed != 1")
+    files.write_parquet(tmp_path / "part.parquet", table)
+    with pytest.raises(MedlabelError, match=r"part\.parquet: role test: images of all 2 classes"):
+        world.write("refused", draws=[tmp_path / "part.parquet", world.draws[1]])
 
 
 def test_a_draw_without_a_class_is_refused(world: World, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from medlabel.errors import MedlabelError
 from medlabel.report import boxplots, confusion, corrections, curves, quality, samples, style
 from medlabel.report.text import PHANTOM_MARK
 
-from .conftest import ENCODER, STEPS, Run, checkpoint, write_run
+from .conftest import ENCODER, QUALITY, STEPS, Run, checkpoint, write_run
 
 Draw = Callable[[Run, Sequence[Path]], None]
 
@@ -224,6 +224,21 @@ def test_quality_names_each_step_and_the_crossing(real: Run, tmp_path: Path) -> 
     text = words(tmp_path / "figure.svg").split(" ")
     assert all(text.count(str(step)) >= 2 for step in STEPS)
     assert "crossing: 97.9 % (95 % CI 97.2 to 98.4 %)" in " ".join(text)
+
+
+def test_quality_tells_how_many_resamples_cross(real: Run, tmp_path: Path) -> None:
+    quality.draw(real.study, [tmp_path / "figure.svg"])
+    text = words(tmp_path / "figure.svg")
+    assert "93.1 % of resamples of n = 30 seeds cross; the interval covers those" in text
+
+
+def test_quality_tells_which_points_have_more_seeds(
+    altered: Callable[..., Path], tmp_path: Path
+) -> None:
+    points = [checkpoint(step, at) for step, at in zip(STEPS, QUALITY, strict=True)]
+    curve = [point | {"seeds": 30 if point["step"] == 10 else 10} for point in points]
+    quality.draw(altered(curve=curve), [tmp_path / "figure.svg"])
+    assert "(n = 30 seeds at step 10, 10 elsewhere)" in words(tmp_path / "figure.svg")
 
 
 def test_quality_of_one_published_teacher_without_a_crossing(

@@ -17,7 +17,7 @@ from medlabel.params import Params, Teacher
 from medlabel.report import page, tables, text
 from medlabel.report.results import read_study
 
-from .conftest import Run, mixture_of
+from .conftest import Run, checkpoint, mixture_of
 
 CAPSTONE = Teacher(
     source="open_clip", name="openai", model="ViT-L-14-quickgelu", pretrained="openai"
@@ -67,6 +67,27 @@ def test_each_checkpoint_has_its_row(markdown: str, real: Run) -> None:
         found = cells(markdown, str(point["step"]))
         assert float(found[2]) == pytest.approx(100 * point["pseudolabel_accuracy"], abs=0.00501)
         assert found[5].startswith(text.points(point["gain"], 2))
+
+
+def test_checkpoints_tell_their_seeds_and_the_resamples_that_cross(
+    markdown: str,
+    altered: Callable[..., Path],
+    published: Path,
+    default_params: Params,
+    real: Run,
+    tmp_path: Path,
+) -> None:
+    assert "over seeds (n = 30 seeds)" in markdown
+    assert "97.20 to 98.40; 93.1 % of resamples of n = 30 seeds cross" in markdown
+    curve = [
+        checkpoint(step, 0.9) | {"seeds": count}
+        for step, count in ((5, 10), (6, 30), (7, 20), (8, 10), (None, 20))
+    ]
+    study = altered(curve=curve)
+    tables.write(study, published, real.mixture, default_params.teacher, tmp_path / "tables.md")
+    found = (tmp_path / "tables.md").read_text("utf-8")
+    assert "(n = 30 seeds at step 6, 20 at step 7, 20 at phantom_clip, 10 elsewhere)" in found
+    assert [cells(found, name)[1] for name in ("5", "6", "7")] == ["10", "30", "20"]
 
 
 def test_published_values_stand_beside_ours_with_a_caveat(markdown: str) -> None:
@@ -208,7 +229,7 @@ def write_page(
 
 
 def test_page_holds_everything_and_asks_for_nothing(
-    write_page: WritePage, facts: list[Path]
+    write_page: WritePage, facts: list[Path], default_params: Params
 ) -> None:
     found = write_page()
     for name in page.CAPTIONS:
@@ -224,7 +245,7 @@ def test_page_holds_everything_and_asks_for_nothing(
         files.read_json(facts[1], "fetch")["sha256"],
         "c0ffee",
         "settings.steps",
-        "learning_rate: 0.001",
+        f"epochs: {default_params.student.epochs}",
         "matplotlib",
     ):
         assert wanted in found
@@ -238,6 +259,7 @@ def test_page_repeats_its_bytes_wherever_it_runs(
         update={
             "folders": default_params.folders.model_copy(update={"data": "/somewhere/else"}),
             "data": default_params.data.model_copy(update={"mirrors": ["/a/mirror"]}),
+            "embed": default_params.embed.model_copy(update={"batch_size": 7}),
         }
     )
     assert write_page() == write_page(params=elsewhere)

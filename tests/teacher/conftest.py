@@ -36,6 +36,7 @@ def tiny_settings() -> params.Pretrain:
         learning_rate=0.01,
         weight_decay=0.1,
         warmup_steps=1,
+        averaging=0.9,
         checkpoints=[1, 3, 6],
         study_checkpoint=3,
     )

@@ -247,7 +247,7 @@ def test_rows_beyond_the_archive_are_refused(run: Callable, pool: Path) -> None:
     table = pd.read_parquet(pool)
     table.loc[0, "row"] = 6
     files.write_parquet(pool, table)
-    with pytest.raises(MedlabelError, match=r"row 6 of val_images, found 6 rows.*medlabel mix"):
+    with pytest.raises(MedlabelError, match=r"row 6 of val_images, found 6 rows.*medlabel pool"):
         run()
 
 

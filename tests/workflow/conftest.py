@@ -16,7 +16,16 @@ from medlabel import params as parameters
 
 ROOT = Path(__file__).parent.parent.parent
 TINY = Path(__file__).parent / "tiny.yaml"
-COPIED = ("Snakefile", "workflow", "profiles", "resources", "src", "environment.yml", "dvc.yaml", ".dvcignore")
+COPIED = (
+    "Snakefile",
+    "workflow",
+    "profiles",
+    "resources",
+    "src",
+    "environment.yml",
+    "dvc.yaml",
+    ".dvcignore",
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,10 @@ class Workplace:
             "HOME": str(self.folder),
             "PYTHONPATH": str(self.folder / "src"),
             "DVC_NO_ANALYTICS": "1",
+            # A port on which nothing listens: no test reaches a network, wherever it runs.
+            "HTTP_PROXY": "http://127.0.0.1:9",
+            "HTTPS_PROXY": "http://127.0.0.1:9",
+            "NO_PROXY": "",
         }
         environment.pop("MEDLABEL_MIRROR", None)
         return subprocess.run(

@@ -2,11 +2,12 @@
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
 from medlabel import params as parameters
-from medlabel.data.catalogue import DATASETS, PHANTOMS, is_phantom, source
+from medlabel.data.catalogue import DATASETS, PHANTOMS, is_phantom
 from medlabel.errors import MedlabelError
 from medlabel.steps import STEPS
 
@@ -23,11 +24,15 @@ RESULTS = PARAMS.folders.results
 LOGS = f"{DATA}/logs"
 BENCHMARKS = f"{DATA}/benchmarks"
 MIXTURE = PARAMS.mixture.name
+# As MedMNIST names its files.
+SUFFIX = "" if PARAMS.data.size == 28 else f"_{PARAMS.data.size}"
+
+# DVC keeps this folder, which holds nothing where all images are phantoms.
+Path(DATA, "raw").mkdir(parents=True, exist_ok=True)
 
 
 wildcard_constraints:
     dataset="|".join(DATASETS),
-    suffix=r"(_\d+)?",
     block=r"\d{4}-\d{4}",
     arm="|".join(PARAMS.arms),
 
@@ -39,11 +44,11 @@ def overlays(wildcards, input):
     the same parameters came by another way.
     """
     given = workflow.config_settings
-    files = [f"--overlay {os.path.relpath(path)}" for path in given.configfiles]
+    files = [("--overlay", os.path.relpath(path)) for path in given.configfiles]
     values = [
-        f"--set '{key}={json.dumps(value)}'" for key, value in given.config.items()
+        ("--set", f"{key}={json.dumps(value)}") for key, value in given.config.items()
     ]
-    return " ".join(files + values)
+    return shlex.join(word for option in files + values for word in option)
 
 
 def triggers(step):
@@ -62,7 +67,7 @@ def archives():
         (
             f"{DATA}/phantoms/{name}.npz"
             if is_phantom(name)
-            else f"{DATA}/raw/{source(name, PARAMS.data.size).file_name}"
+            else f"{DATA}/raw/{name}{SUFFIX}.npz"
         )
         for name in PARAMS.mixture.datasets
     ]
@@ -71,6 +76,20 @@ def archives():
 def archive_options(wildcards, input):
     """Give the mixture's image files as command line options."""
     return " ".join(f"--archive {path}" for path in input.archives)
+
+
+def facts():
+    """Give the licences and checksums of the mixture's official files."""
+    return [path.replace(".npz", ".json") for path in archives() if "/raw/" in path]
+
+
+def local_weights():
+    """Give the local files of a published teacher, so that new weights are noticed."""
+    given = [
+        PARAMS.teacher.model.removeprefix("local-dir:"),
+        PARAMS.teacher.pretrained or "",
+    ]
+    return [path for path in given if path and Path(path).exists()]
 
 
 def labels_of(wildcards):

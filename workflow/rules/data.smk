@@ -5,12 +5,12 @@ rule fetch:
     input:
         code=code("fetch"),
     output:
-        archive=f"{DATA}/raw/{{dataset}}{{suffix}}.npz",
-        sidecar=f"{DATA}/raw/{{dataset}}{{suffix}}.json",
+        archive=f"{DATA}/raw/{{dataset}}{SUFFIX}.npz",
+        sidecar=f"{DATA}/raw/{{dataset}}{SUFFIX}.json",
     log:
-        f"{LOGS}/fetch/{{dataset}}{{suffix}}.log",
+        f"{LOGS}/fetch/{{dataset}}{SUFFIX}.log",
     benchmark:
-        f"{BENCHMARKS}/fetch/{{dataset}}{{suffix}}.tsv"
+        f"{BENCHMARKS}/fetch/{{dataset}}{SUFFIX}.tsv"
     conda:
         "../../environment.yml"
     resources:
@@ -73,7 +73,7 @@ rule mix:
         pool=rules.pool.output.pool,
         code=code("mix"),
     output:
-        f"{DATA}/mixtures/{MIXTURE}/{{block}}.parquet",
+        f"{DATA}/mixtures/{MIXTURE}/draws/{{block}}.parquet",
     log:
         f"{LOGS}/mix/{MIXTURE}/{{block}}.log",
     benchmark:

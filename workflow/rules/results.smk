@@ -3,13 +3,15 @@
 
 rule study:
     input:
-        draws=collect(rules.mix.output, block=PARAMS.seed_blocks),
+        draws=collect(rules.mix.output, block=PARAMS.draw_blocks),
         pseudolabels=rules.pseudolabel.output.pseudolabels,
-        predictions=collect(
-            rules.students.output.predictions,
-            arm=PARAMS.arms,
-            block=PARAMS.seed_blocks,
-        ),
+        predictions=[
+            path
+            for arm, blocks in PARAMS.arms.items()
+            for path in collect(
+                rules.students.output.predictions, arm=arm, block=blocks
+            )
+        ],
         code=code("study"),
     output:
         study=f"{RESULTS}/{MIXTURE}_study.json",
@@ -24,13 +26,13 @@ rule study:
     resources:
         mem_mb=2000,
     params:
-        mixtures=folder_of("draws"),
+        draws=folder_of("draws"),
         overlays=overlays,
         pseudolabels=folder_of("pseudolabels"),
         settings=triggers("study"),
         students=folder_of("predictions", up=3),
     shell:
-        "medlabel {params.overlays} study --mixtures {params.mixtures} "
+        "medlabel {params.overlays} study --draws {params.draws} "
         "--pseudolabels {params.pseudolabels} --students {params.students} "
         "--target {output.study} --scores {output.scores} --curve {output.curve} 2> {log}"
 
@@ -38,6 +40,7 @@ rule study:
 rule report:
     input:
         archives=archives(),
+        facts=facts(),
         phantoms=rules.phantoms.output.archives,
         pool=rules.pool.output.pool,
         provenance=f"{DATA}/encoders/{PARAMS.study_encoder}/provenance.json",
@@ -73,7 +76,6 @@ rule report:
         archives=archive_options,
         encoders=folder_of("provenance", up=2),
         figures=folder_of("samples"),
-        mixtures=folder_of("pool"),
         overlays=overlays,
         phantoms=folder_of("phantoms"),
         pseudolabels=folder_of("pseudolabels"),
@@ -81,7 +83,7 @@ rule report:
         students=folder_of("students", up=3),
     shell:
         "medlabel {params.overlays} report {params.archives} --phantoms {params.phantoms} "
-        "--mixtures {params.mixtures} --encoders {params.encoders} "
+        "--pool {input.pool} --encoders {params.encoders} "
         "--pseudolabels {params.pseudolabels} --students {params.students} "
         "--study {input.study} --scores {input.scores} --published {input.published} "
         "--figures {params.figures} --tables {output.tables} --page {output.page} 2> {log}"

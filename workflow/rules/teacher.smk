@@ -6,63 +6,61 @@ ENCODER_FILES = (
     "provenance.json",
 )
 
-if PARAMS.teacher.source == "pretrain":
 
-    rule pretrain:
-        input:
-            archives=rules.phantoms.output.archives,
-            captions=rules.phantoms.output.captions,
-            code=code("pretrain"),
-        output:
-            encoders=collect(
-                f"{DATA}/encoders/{{encoder}}/{{file}}",
-                encoder=PARAMS.encoders,
-                file=ENCODER_FILES,
-            ),
-        log:
-            f"{LOGS}/pretrain/{PARAMS.teacher.name}.log",
-        benchmark:
-            f"{BENCHMARKS}/pretrain/{PARAMS.teacher.name}.tsv"
-        conda:
-            "../../environment.yml"
-        threads: 2
-        resources:
-            mem_mb=4000,
-        params:
-            encoders=folder_of("encoders", up=2),
-            overlays=overlays,
-            phantoms=folder_of("archives"),
-            resume=f"{DATA}/cache/pretrain",
-            settings=triggers("pretrain"),
-        shell:
-            "medlabel {params.overlays} pretrain --phantoms {params.phantoms} "
-            "--encoders {params.encoders} --resume {params.resume} --threads {threads} 2> {log}"
+rule pretrain:
+    input:
+        archives=rules.phantoms.output.archives,
+        captions=rules.phantoms.output.captions,
+        code=code("pretrain"),
+    output:
+        encoders=collect(
+            f"{DATA}/encoders/{{encoder}}/{{file}}",
+            encoder=PARAMS.checkpoints,
+            file=ENCODER_FILES,
+        ),
+    log:
+        f"{LOGS}/pretrain/{PARAMS.teacher.name}.log",
+    benchmark:
+        f"{BENCHMARKS}/pretrain/{PARAMS.teacher.name}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 2
+    resources:
+        mem_mb=4000,
+    params:
+        encoders=folder_of("encoders", up=2),
+        overlays=overlays,
+        phantoms=folder_of("archives"),
+        resume=f"{DATA}/cache/pretrain",
+        settings=triggers("pretrain"),
+    shell:
+        "medlabel {params.overlays} pretrain --phantoms {params.phantoms} "
+        "--encoders {params.encoders} --resume {params.resume} --threads {threads} 2> {log}"
 
-else:
 
-    rule adopt:
-        input:
-            code=code("adopt"),
-        output:
-            encoder=collect(
-                f"{DATA}/encoders/{{encoder}}/{{file}}",
-                encoder=PARAMS.encoders,
-                file=ENCODER_FILES,
-            ),
-        log:
-            f"{LOGS}/adopt/{PARAMS.teacher.name}.log",
-        benchmark:
-            f"{BENCHMARKS}/adopt/{PARAMS.teacher.name}.tsv"
-        conda:
-            "../../environment.yml"
-        resources:
-            mem_mb=8000,
-        params:
-            encoder=folder_of("encoder"),
-            overlays=overlays,
-            settings=triggers("adopt"),
-        shell:
-            "medlabel {params.overlays} adopt --encoder {params.encoder} 2> {log}"
+rule adopt:
+    input:
+        weights=local_weights(),
+        code=code("adopt"),
+    output:
+        encoder=collect(
+            f"{DATA}/encoders/{PARAMS.teacher.name}/{{file}}",
+            file=ENCODER_FILES,
+        ),
+    log:
+        f"{LOGS}/adopt/{PARAMS.teacher.name}.log",
+    benchmark:
+        f"{BENCHMARKS}/adopt/{PARAMS.teacher.name}.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=8000,
+    params:
+        encoder=folder_of("encoder"),
+        overlays=overlays,
+        settings=triggers("adopt"),
+    shell:
+        "medlabel {params.overlays} adopt --encoder {params.encoder} 2> {log}"
 
 
 rule embed:

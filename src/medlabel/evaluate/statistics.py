@@ -163,9 +163,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
         In the given order: the i-th smallest of n times n + 1 - i, never less than a smaller
         one's and at most 1.
     """
-    order = np.argsort(p_values, kind="stable")
-    factors = np.arange(len(order), 0, -1)
-    stepped = np.maximum.accumulate(np.asarray(p_values)[order] * factors)
-    adjusted = np.empty(len(order))
-    adjusted[order] = np.minimum(stepped, 1)
-    return adjusted.tolist()
+    from statsmodels.stats.multitest import multipletests
+
+    return [float(value) for value in multipletests(p_values, method="holm")[1]]

@@ -17,9 +17,10 @@ from medlabel import files, params
 from medlabel.errors import MedlabelError
 from medlabel.evaluate import metrics, statistics
 from medlabel.randomness import stream
-from medlabel.teacher import zeroshot
+from medlabel.teacher import selection
 
 IMAGE = ["dataset", "split", "row"]
+ARMS = {"teacher": "student", "permuted": "permuted", "true": "true"}  # by labels learnt from
 IMAGE_RESAMPLES = 2000  # at most: each one scores every seed of both arms again
 
 Floats = npt.NDArray[np.float64]
@@ -27,14 +28,14 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class _Draws:
-    """The images of all seeds.
+    """The images of some seeds.
 
     Attributes
     ----------
     train, test
         Tables with seed, dataset, split, row and label; `test` is ordered by seed.
     seeds
-        All seeds, rising.
+        Rising.
     """
 
     train: pd.DataFrame
@@ -46,6 +47,22 @@ class _Draws:
         edges = np.searchsorted(self.test["seed"], [*self.seeds, self.seeds[-1] + 1])
         for start, stop in itertools.pairwise(edges):
             yield slice(start, stop)
+
+    def of(self, seeds: npt.NDArray[np.int32]) -> _Draws:
+        """Keep the images of some of the seeds, given rising."""
+        train, test = (
+            table[table["seed"].isin(seeds)].reset_index(drop=True)
+            for table in (self.train, self.test)
+        )
+        return _Draws(train, test, seeds)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """Probabilities of an arm, in the order of `drawn.test`."""
+
+    drawn: _Draws
+    probabilities: metrics.Probabilities
 
 
 @dataclass(frozen=True)
@@ -91,13 +108,13 @@ def write(
     classes
         Names, in label order.
     draws
-        Tables of the images of each seed, one a block of seeds.
+        Tables of the images of each seed, one a block of seeds, no seed in two of them.
     pseudolabels
         The teachers' tables by encoder, weakest teacher first.
     students
-        Prediction tables, one a block of seeds, by what the students learnt from:
-        ``teacher_<encoder>`` of the study's encoder and perhaps of others,
-        ``permuted_<study_encoder>`` and ``true``.
+        Prediction tables, one a block of seeds, by what the students learnt from. Every seed of
+        the draws is expected of ``teacher_<study_encoder>``, ``permuted_<study_encoder>`` and
+        ``true``; ``teacher_<encoder>`` of others may have the first seeds only.
     study_encoder
         The encoder whose teacher and student the study compares.
     settings
@@ -110,28 +127,34 @@ def write(
         JSON to write: means, standard deviations and intervals of each arm; the gains (student
         minus teacher, paired by seed) with a second interval that resamples the test images too,
         wins, two paired tests, and the permutation test's p corrected by Holm over the metrics;
-        the curve, and where the student stops helping (see `crossing`).
+        the curve; and where the student stops helping (see `crossing`), with the percentile
+        interval of a bootstrap. Estimate and interval of this crossing are of the seeds that all
+        points of the curve share, which are resampled alike in all of them.
     scores
         CSV to write: one row a seed, arm (teacher, student, permuted or true) and encoder, with
-        accuracy, f1, auc, and the part of the seed's pseudo-labels for training that is right.
+        accuracy, f1, auc, and the part of the seed's pseudo-labels for training that is right. A
+        teacher has rows for the seeds of its students alone.
     curve
-        CSV to write: one row an encoder whose students were trained.
+        CSV to write: one row an encoder whose students were trained, teacher and student compared
+        on the seeds of these students, `seeds` in number.
 
     Raises
     ------
     MedlabelError
-        When a table is missing or does not fit the draws, or when a seed's held-out images lack
-        a class.
+        When a table is missing or does not fit the draws, when seeds of an arm are missing, or
+        when a seed's images lack a class.
     """
     drawn = _read_draws(draws, len(classes))
-    judged = _judged(drawn, pseudolabels, students, classes)
+    judged = _judged_students(drawn, students, study_encoder, classes)
+    taught = {name: path for name, path in pseudolabels.items() if ("student", name) in judged}
+    judged = _judged_teachers(judged, taught, classes) | judged
     right = {
-        encoder: _pseudolabel_accuracy(drawn, path, classes, pseudolabel)
-        for encoder, path in pseudolabels.items()
+        encoder: _pseudolabel_accuracy(judged["student", encoder].drawn, path, classes, pseudolabel)
+        for encoder, path in taught.items()
     }
-    table = _scores(drawn, judged, right)
+    table = _scores(judged, right)
     how = _Statistics(settings, seed)
-    points = _curve(table, [name for name in pseudolabels if ("student", name) in judged], how)
+    points = _curve(table, list(taught), how)
     compared = judged["teacher", study_encoder], judged["student", study_encoder]
     content = {
         "mixture": mixture,
@@ -145,9 +168,9 @@ def write(
         "encoder": study_encoder,
         "trivial_accuracy": float(drawn.test["label"].value_counts(normalize=True).max()),
         "arms": _arms(table, study_encoder, how),
-        "gains": _gains(table, study_encoder, _image_replicates(drawn, *compared, how), how),
+        "gains": _gains(table, study_encoder, _image_replicates(*compared, how), how),
         "curve": points,
-        "crossing": _crossing(table, [point["encoder"] for point in points], how),
+        "crossing": _crossing(table, list(taught), how),
     }
     _write_csv(scores, table)
     _write_csv(curve, pd.DataFrame(points).astype({"step": "Int64"}))
@@ -184,40 +207,92 @@ def _read_draws(paths: Sequence[Path], classes: int) -> _Draws:
     columns = ["seed", "role", *IMAGE, "label"]
     table = pd.concat([files.read_parquet(path, "mix", columns) for path in paths])
     table = table[columns].sort_values("seed", kind="stable", ignore_index=True)
+    if twice := table.loc[table.duplicated(["seed", *IMAGE]), "seed"].tolist():
+        raise MedlabelError(
+            f"{paths[0]}: expected each image of a seed once in all draws, found some of seed "
+            f"{twice[0]} twice; give blocks that do not overlap, or run `medlabel mix` again."
+        )
     drawn = {
         role: rows.drop(columns="role").reset_index(drop=True)
         for role, rows in table.groupby("role", observed=True)
     }
+    seeds = np.unique(table["seed"]).astype(np.int32)
     for role in ("train", "test"):
-        if role not in drawn or (drawn[role].groupby("seed")["label"].nunique() < classes).any():
+        counts = drawn.get(role, table.iloc[:0]).groupby("seed")["label"].nunique()
+        if (counts.reindex(seeds, fill_value=0) < classes).any():
             raise MedlabelError(
                 f"{paths[0]}: role {role}: images of all {classes} classes in every seed expected; "
                 f"delete the file and run `medlabel mix` again."
             )
-    return _Draws(drawn["train"], drawn["test"], np.unique(table["seed"]).astype(np.int32))
+    return _Draws(drawn["train"], drawn["test"], seeds)
 
 
-def _judged(
+def _judged_students(
     drawn: _Draws,
-    pseudolabels: Mapping[str, Path],
     students: Mapping[str, Sequence[Path]],
+    study_encoder: str,
     classes: Sequence[str],
-) -> dict[tuple[str, str], metrics.Probabilities]:
-    """Align every arm's probabilities with the rows of `drawn.test`, by arm and encoder."""
+) -> dict[tuple[str, str], _Judged]:
+    """Align the students' probabilities with the draws of their seeds, by arm and encoder."""
+    main = (f"teacher_{study_encoder}", f"permuted_{study_encoder}", "true")
+    keys, columns = ["seed", *IMAGE], [f"p_{name}" for name in classes]
+    judged = {}
+    for labels in dict.fromkeys((*students, *main)):
+        paths = students.get(labels)
+        if not paths:
+            raise MedlabelError(
+                f"students: expected predictions of students of {labels} labels, found none; run "
+                f"`snakemake` to train them."
+            )
+        table = pd.concat(
+            [files.read_parquet(path, "students", [*keys, *columns]) for path in paths]
+        )
+        seeds = np.unique(table["seed"]).astype(np.int32)
+        _require_seeds(seeds, drawn.seeds, labels, paths[0], whole=labels in main)
+        kind, _, encoder = labels.partition("_")
+        own = drawn.of(seeds)
+        aligned = _aligned(own.test, table, keys, columns, paths[0])
+        judged[ARMS[kind], encoder] = _Judged(own, aligned)
+    return judged
+
+
+def _require_seeds(
+    found: npt.NDArray[np.int32],
+    drawn: npt.NDArray[np.int32],
+    labels: str,
+    source: Path,
+    *,
+    whole: bool,
+) -> None:
+    expected = drawn if whole else drawn[: max(len(found), 1)]
+    if differing := set(found.tolist()) ^ set(expected.tolist()):
+        raise MedlabelError(
+            f"{source}: {labels}: expected students of the {'' if whole else 'first '}"
+            f"{len(expected)} seeds of the draws, {expected[0]} to {expected[-1]}, found "
+            f"{len(found)} seeds, which differ at seed {min(differing)}; run `snakemake` again."
+        )
+
+
+def _judged_teachers(
+    students: Mapping[tuple[str, str], _Judged],
+    pseudolabels: Mapping[str, Path],
+    classes: Sequence[str],
+) -> dict[tuple[str, str], _Judged]:
+    """Align the teachers' probabilities with the draws of their students' seeds."""
+    taught = {encoder for arm, encoder in students if arm == "student"}
+    if unknown := sorted(taught - pseudolabels.keys()):
+        raise MedlabelError(
+            f"pseudolabels: expected a table of each teacher with students, found none of "
+            f"{', '.join(unknown)}; run `medlabel pseudolabel`."
+        )
     columns = [f"p_{name}" for name in classes]
     judged = {}
     for encoder, path in pseudolabels.items():
         table = files.read_parquet(path, "pseudolabel", ["role", *IMAGE, *columns])
         held_out = table[table["role"] == "test"]
-        judged["teacher", encoder] = _aligned(drawn.test, held_out, IMAGE, columns, path)
-    arms = {"teacher": "student", "permuted": "permuted", "true": "true"}
-    for labels, paths in students.items():
-        kind, _, encoder = labels.partition("_")
-        keys = ["seed", *IMAGE]
-        table = pd.concat(
-            [files.read_parquet(path, "students", [*keys, *columns]) for path in paths]
-        )
-        judged[arms[kind], encoder] = _aligned(drawn.test, table, keys, columns, paths[0])
+        own = students["student", encoder].drawn
+        aligned = _aligned(own.test, held_out, IMAGE, columns, path)
+        judged["teacher", encoder] = _Judged(own, aligned)
     return judged
 
 
@@ -248,27 +323,25 @@ def _pseudolabel_accuracy(
         )
     shares = []
     for one in drawn.seeds:
-        selected = zeroshot.select(joined[joined["seed"] == one], settings)
+        selected = selection.select(joined[joined["seed"] == one], settings)
         shares.append((selected["pseudolabel"] == selected["label"]).mean())
     return np.array(shares)
 
 
-def _scores(
-    drawn: _Draws,
-    judged: Mapping[tuple[str, str], metrics.Probabilities],
-    right: Mapping[str, Floats],
-) -> pd.DataFrame:
-    truth = drawn.test["label"].to_numpy()
+def _scores(judged: Mapping[tuple[str, str], _Judged], right: Mapping[str, Floats]) -> pd.DataFrame:
     rows = []
-    for (arm, encoder), probabilities in judged.items():
-        for place, (one, part) in enumerate(zip(drawn.seeds, drawn.parts(), strict=True)):
-            learnt = arm in ("teacher", "student")
+    for (arm, encoder), found in judged.items():
+        truth = found.drawn.test["label"].to_numpy()
+        learnt = arm in ("teacher", "student")
+        for place, (one, part) in enumerate(
+            zip(found.drawn.seeds, found.drawn.parts(), strict=True)
+        ):
             rows.append(
                 {
                     "seed": int(one),
                     "arm": arm,
                     "encoder": encoder,
-                    **metrics.score(truth[part], probabilities[part]),
+                    **metrics.score(truth[part], found.probabilities[part]),
                     "pseudolabel_accuracy": right[encoder][place] if learnt else np.nan,
                 }
             )
@@ -326,13 +399,9 @@ def _gains(
     return gains
 
 
-def _image_replicates(
-    drawn: _Draws,
-    teacher: metrics.Probabilities,
-    student: metrics.Probabilities,
-    how: _Statistics,
-) -> dict[str, Floats]:
+def _image_replicates(teacher: _Judged, student: _Judged, how: _Statistics) -> dict[str, Floats]:
     """Gain of each seed under resampled test images: by metric, shape (resamples, seeds)."""
+    drawn = student.drawn
     images = drawn.test.groupby(IMAGE, observed=True).ngroup().to_numpy()
     count = images.max() + 1
     resamples = min(how.settings.resamples, IMAGE_RESAMPLES)
@@ -341,8 +410,8 @@ def _image_replicates(
     replicates: dict[str, list[Floats]] = {metric: [] for metric in metrics.METRICS}
     for part in drawn.parts():
         of_seed = weights[:, images[part]].astype(np.float64)
-        before = metrics.weighted(truth[part], teacher[part], of_seed)
-        after = metrics.weighted(truth[part], student[part], of_seed)
+        before = metrics.weighted(truth[part], teacher.probabilities[part], of_seed)
+        after = metrics.weighted(truth[part], student.probabilities[part], of_seed)
         for metric, values in replicates.items():
             values.append(after[metric] - before[metric])
     return {metric: np.stack(values, axis=1) for metric, values in replicates.items()}
@@ -377,13 +446,18 @@ def _curve(scores: pd.DataFrame, encoders: Sequence[str], how: _Statistics) -> l
 def _crossing(
     scores: pd.DataFrame, encoders: Sequence[str], how: _Statistics
 ) -> dict[str, float] | None:
-    """Find the crossing with a percentile interval, the seeds resampled alike in all encoders."""
-    teachers = np.stack([_values(scores, "teacher", name, "accuracy") for name in encoders])
-    gains = np.stack([_gain(scores, name, "accuracy") for name in encoders])
+    """Find the crossing with a percentile interval, over the seeds that all encoders share.
+
+    These are resampled alike in all encoders, because a seed's images are the same in all.
+    """
+    gains_of = [_gain(scores, name, "accuracy") for name in encoders]
+    # Students have the first seeds of the draws, so that the fewest are those shared.
+    seeds = min(map(len, gains_of))
+    gains = np.stack([gain[:seeds] for gain in gains_of])
+    teachers = np.stack([_values(scores, "teacher", name, "accuracy")[:seeds] for name in encoders])
     found = crossing(teachers.mean(axis=1), gains.mean(axis=1))
     if found is None:
         return None
-    seeds = gains.shape[1]
     drawn = how.random("crossing").integers(seeds, size=(how.settings.resamples, seeds))
     replicates = [
         crossing(teacher, gain)
@@ -398,6 +472,7 @@ def _crossing(
         "low": low,
         "high": high,
         # The interval is of those resamples that cross at all.
+        "seeds": seeds,
         "crossing_resamples": (len(crossed) - 1) / len(replicates),
     }
 

@@ -157,11 +157,12 @@ def _figure(figures: Mapping[str, Path], name: str) -> dict[str, str]:
 
 
 def _parameters(params: Params) -> str:
-    # Mirrors and folders differ between machines and change no number.
+    # These differ between machines and change no number.
     where_and_how: dict[str, Any] = {
         "folders": True,
         "device": True,
         "data": {"mirrors", "retries", "timeout"},
+        "embed": {"batch_size"},
     }
     content = params.model_dump(mode="json", exclude=where_and_how)
     return yaml.safe_dump(

@@ -45,8 +45,8 @@ def draw(study: Path, targets: Sequence[Path]) -> None:
         figure = style.sheet(
             88,
             f"Where a student helps its teacher: {readable(found.mixture)}",
-            f"{_tell_crossing(found)} Points: one teacher each, mean over n = "
-            f"{_seeds(found.curve)} seeds of {found.test_images:,} held-out images, with "
+            f"{_tell_crossing(found)} Points: one teacher each, mean over seeds "
+            f"({found.curve_seeds}) of {found.test_images:,} held-out images, with "
             f"{found.interval} in both directions. Always the commonest class: "
             f"{percent(found.trivial_accuracy)}.",
             phantom=found.phantom,
@@ -69,17 +69,12 @@ def _tell_crossing(study: Study) -> str:
     return (
         f"The student stops helping where its teacher reaches "
         f"{percent(study.crossing.teacher_accuracy)} ({study.interval} "
-        f"{_interval(study.crossing)})."
+        f"{_interval(study.crossing)}; {study.crossing.basis})."
     )
 
 
 def _interval(crossing: Crossing) -> str:
     return f"{100 * crossing.low:.1f} to {percent(crossing.high)}"
-
-
-def _seeds(curve: Sequence[Checkpoint]) -> str:
-    counts = sorted({point.seeds for point in curve})
-    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
 def _draw_accuracy(axes: Axes, study: Study) -> None:

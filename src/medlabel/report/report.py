@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,7 +74,7 @@ def write(inputs: Inputs, params: Params, figures: Path, markdown: Path, html: P
         return [figures / f"{mixture.name}_{name}{suffix}" for suffix in SUFFIXES]
 
     official = {name: path for name, path in inputs.archives.items() if not is_phantom(name)}
-    drawings = {
+    drawings: dict[str, Callable[[Sequence[Path]], None]] = {
         "samples": lambda at: samples.draw(inputs.pool, inputs.archives, mixture, at),
         "curves": lambda at: curves.draw(
             inputs.curves, mixture, encoder, params.student.epochs, params.study.confidence, at

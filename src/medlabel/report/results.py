@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from medlabel import files
 from medlabel.errors import MedlabelError
+from medlabel.report.text import percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,11 +91,31 @@ class Checkpoint(Result):
 
 
 class Crossing(Result):
-    """The teacher's accuracy at which the student stops helping."""
+    """The teacher's accuracy at which the student stops helping.
+
+    Attributes
+    ----------
+    low, high
+        Bootstrap interval, of those resamples that cross at all.
+    crossing_resamples
+        The part of the resamples that do.
+    seeds
+        Number of seeds that all points of the curve share; these were resampled.
+    """
 
     teacher_accuracy: float
     low: float
     high: float
+    crossing_resamples: float
+    seeds: int
+
+    @property
+    def basis(self) -> str:
+        """What the interval rests on: seeds resampled, and how often these crossed."""
+        return (
+            f"{percent(self.crossing_resamples)} of resamples of n = {self.seeds} seeds cross; "
+            f"the interval covers those"
+        )
 
 
 def _complete(expected: Iterable[str]) -> AfterValidator:
@@ -129,6 +151,22 @@ class Study(Result):
     def interval(self) -> str:
         """Name of the confidence interval, such as ``95 % CI``."""
         return f"{100 * self.confidence:g} % CI"
+
+    @property
+    def curve_seeds(self) -> str:
+        """Size of the curve's points, such as ``n = 30 seeds at step 6, 10 elsewhere``."""
+        counts = Counter(point.seeds for point in self.curve)
+        # Where two numbers are equally common, the smaller one is elsewhere.
+        elsewhere = min(counts, key=lambda count: (-counts[count], count), default=0)
+        others = [point for point in self.curve if point.seeds != elsewhere]
+        if not others:
+            return f"n = {elsewhere} seeds"
+        named = ", ".join(
+            f"{point.seeds}{' seeds' if place == 0 else ''} at "
+            f"{point.name if point.step is None else f'step {point.step}'}"
+            for place, point in enumerate(others)
+        )
+        return f"n = {named}, {elsewhere} elsewhere"
 
 
 def read_study(path: Path) -> Study:

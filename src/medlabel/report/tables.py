@@ -219,8 +219,8 @@ def _checkpoints(study: Study) -> Table:
     ]
     return Table(
         title="Teachers of different quality",
-        note=f"Accuracy in per cent, gain in percentage points, each with its {study.interval}. "
-        f"{_crossing(study)}",
+        note=f"Accuracy in per cent, gain in percentage points, each with its {study.interval} "
+        f"over seeds ({study.curve_seeds}). {_crossing(study)}",
         header=(
             "Teacher (step)",
             "Seeds",
@@ -240,7 +240,7 @@ def _crossing(study: Study) -> str:
     at = study.crossing
     return (
         f"The student stops helping where its teacher reaches {_percent(at.teacher_accuracy)} % "
-        f"({_percent(at.low)} to {_percent(at.high)})."
+        f"({study.interval} {_percent(at.low)} to {_percent(at.high)}; {at.basis})."
     )
 
 

@@ -20,7 +20,7 @@ from medlabel.errors import MedlabelError
 from medlabel.progress import track
 from medlabel.randomness import stream, torch_seed
 from medlabel.student import models, train
-from medlabel.teacher import zeroshot
+from medlabel.teacher import selection
 
 if TYPE_CHECKING:
     from torch import nn
@@ -217,7 +217,7 @@ def _labelled(
             f"{source}: {missing} of {len(joined)} training images of seed "
             f"{drawn['seed'].iloc[0]} have no pseudo-label; run `medlabel pseudolabel` again."
         )
-    return zeroshot.select(joined, settings)
+    return selection.select(joined, settings)
 
 
 def _targets(

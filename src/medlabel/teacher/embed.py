@@ -74,7 +74,7 @@ def embed(
         When an input is missing or damaged, or the pool names volumes or rows that do not exist.
     """
     where = compute.prepare(device, threads)
-    table = files.read_parquet(pool, "mix", IMAGE_COLUMNS)
+    table = files.read_parquet(pool, "pool", IMAGE_COLUMNS)
     images = table[IMAGE_COLUMNS].drop_duplicates().sort_values(IMAGE_COLUMNS, ignore_index=True)
     sources = {
         name: archive.read(archives[name], name) for name in images["dataset"].unique().tolist()
@@ -358,7 +358,7 @@ def _rows(images: pd.DataFrame, source: archive.Archive) -> npt.NDArray[np.int64
         raise MedlabelError(
             f"{source.path}: expected row {first['row']} of {first['split']}_images, found "
             f"{lengths[first['split']]} rows; the pool was drawn from another file: run "
-            f"`medlabel mix` again."
+            f"`medlabel pool` again."
         )
     rows: npt.NDArray[np.int64] = (part["row"] + part["split"].map(_starts(source))).to_numpy(
         np.int64

@@ -33,7 +33,6 @@ VOCABULARY = 49408  # of open_clip's own tokenizer
 MEAN, STD = 0.5, 0.25  # of intensities from 0 to 1, for all channels alike
 BETAS = (0.9, 0.98)  # Radford et al. 2021, table 19
 HIGHEST_LOGIT_SCALE = 100.0  # Radford et al. 2021, section 2.5
-AVERAGING = 0.9  # of the weights that are kept: each step moves them by a tenth
 STEPS_BETWEEN_STATES = 20
 EVALUATION_BATCH = 256
 
@@ -219,7 +218,7 @@ class _Training:
         self.optimizer = torch.optim.AdamW(
             _parameter_groups(self.model, settings.weight_decay), betas=BETAS
         )
-        average = swa_utils.get_ema_multi_avg_fn(AVERAGING)  # type: ignore[no-untyped-call]
+        average = swa_utils.get_ema_multi_avg_fn(settings.averaging)  # type: ignore[no-untyped-call]
         self.averaged = swa_utils.AveragedModel(self.model, multi_avg_fn=average)
         self.losses: list[float] = []
 
@@ -404,6 +403,7 @@ def _key(
         "size": size,
         "seed": seed,
         "machine": machine,
+        "code": files.digest(Path(__file__)),
         "versions": [torch.__version__, encoder.open_clip_version()],
         "images": {name: files.digest(path) for name, path in archives.items()},
         "captions": {name: files.digest(captions[name]) for name in archives},

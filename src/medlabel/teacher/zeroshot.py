@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,8 +14,6 @@ from medlabel import compute, files
 from medlabel.errors import MedlabelError
 from medlabel.params import Pseudolabel
 from medlabel.teacher import embed, encoder
-
-logger = logging.getLogger("medlabel")
 
 POOL_COLUMNS = ["role", "dataset", "split", "row", "label"]
 TOKENS_LOOKED_AT = 512
@@ -60,7 +57,7 @@ def write(
         never embedded.
     """
     where = compute.prepare(device, threads)
-    table = files.read_parquet(pool, "mix", POOL_COLUMNS)[POOL_COLUMNS]
+    table = files.read_parquet(pool, "pool", POOL_COLUMNS)[POOL_COLUMNS]
     prompts = {prompt.label: prompt.descriptions for prompt in settings.prompts}
     descriptions = [prompts[name] for name in classes]
     for folder, source, target in zip(encoders, embeddings, targets, strict=True):
@@ -100,7 +97,7 @@ def class_embeddings(
     """
     rows = []
     for words in descriptions:
-        sentences = [template.format(word) for template in templates for word in words]
+        sentences = [template.replace("{}", word) for template in templates for word in words]
         _check_length(loaded, sentences)
         tokens = loaded.tokenizer(sentences).to(loaded.device)
         with torch.inference_mode():
@@ -150,61 +147,15 @@ def probabilities(
     return found
 
 
-def select(pseudolabels: pd.DataFrame, settings: Pseudolabel) -> pd.DataFrame:
-    """Choose the pseudo-labelled images that a student is trained on.
-
-    Parameters
-    ----------
-    pseudolabels
-        Columns pseudolabel and ``p_<class>`` for each class in label order, among others.
-    settings
-        `select` is ``"all"`` or ``"top_k"``: the `k` images of each pseudo-label that have its
-        highest probability (Menghini et al. 2023). A class with fewer images gives all it has.
-
-    Returns
-    -------
-    DataFrame
-        The chosen rows in their old order. Of equally probable images the first ones are chosen.
-
-    Raises
-    ------
-    MedlabelError
-        When all chosen images have one and the same pseudo-label, so that there is nothing to
-        learn.
-    """
-    names = [column for column in pseudolabels.columns if column.startswith("p_")]
-    labels = pseudolabels["pseudolabel"].to_numpy()
-    counts = np.bincount(labels, minlength=len(names))
-    if np.count_nonzero(counts) < 2:
-        listing = ", ".join(
-            f"{name[2:]}: {count}" for name, count in zip(names, counts, strict=True)
-        )
-        raise MedlabelError(
-            f"pseudolabel: expected images of at least two classes to train on, found {listing}; "
-            f"the teacher cannot tell the classes apart: change pseudolabel.prompts, "
-            f"pseudolabel.templates or the teacher."
-        )
-    if settings.select == "all":
-        return pseudolabels
-    chosen = []
-    for index, name in enumerate(names):
-        if counts[index] < settings.k:
-            logger.warning(
-                "pseudolabel.k: %d given, but only %d images were labelled %s: all are taken",
-                settings.k,
-                counts[index],
-                name[2:],
-            )
-        rows = np.flatnonzero(labels == index)
-        order = np.argsort(-pseudolabels[name].to_numpy()[rows], kind="stable")
-        chosen.append(rows[order[: settings.k]])
-    return pseudolabels.iloc[np.sort(np.concatenate(chosen))]
-
-
 def _of_pool(table: pd.DataFrame, source: Path) -> Embeddings:
     """Bring embeddings into the pool's order."""
     images, embeddings = embed.read(source)
     index = pd.MultiIndex.from_frame(images)
+    if not index.is_unique:
+        raise MedlabelError(
+            f"{source}: expected one embedding an image, found some images twice; delete the file "
+            f"and run `medlabel embed` again."
+        )
     positions = index.get_indexer(pd.MultiIndex.from_frame(table[embed.IMAGE_COLUMNS]))
     if missing := int((positions < 0).sum()):
         raise MedlabelError(
