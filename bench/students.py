@@ -236,7 +236,7 @@ def plain(world: Path, seed: int) -> None:
             model.encode_image(torch.stack(batch), normalize=True)
     labels = pd.read_parquet(world / "pseudolabels.parquet")
     joined = draw.merge(labels, on=["role", *IMAGE])["pseudolabel"].to_numpy()
-    training = (draw["role"] == "train").to_numpy()
+    training = (draw["role"] == "train").to_numpy(copy=True)
     pixels = torch.from_numpy(np.stack(images)[:, None]).float() / 127.5 - 1
     train_plainly(pixels[training], torch.tensor(joined[training]).long(), seed)
 
