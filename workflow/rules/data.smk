@@ -29,9 +29,9 @@ rule phantoms:
         archives=collect(f"{DATA}/phantoms/{{kind}}.npz", kind=PHANTOMS),
         captions=collect(f"{DATA}/phantoms/{{kind}}.captions.parquet", kind=PHANTOMS),
     log:
-        f"{LOGS}/phantoms.log",
+        f"{LOGS}/phantoms/all.log",
     benchmark:
-        f"{BENCHMARKS}/phantoms.tsv"
+        f"{BENCHMARKS}/phantoms/all.tsv"
     conda:
         "../../environment.yml"
     resources:
