@@ -1,6 +1,6 @@
 # Each target sets up its own environment first; that takes seconds when nothing changed.
 #   make demo    the whole pipeline on phantoms: no download, no network, a few minutes
-#   make run     the real study (params.yaml), then record it in DVC
+#   make run     the real study (params.yaml), recorded in DVC
 #   make test    every test;  make lint  every check;  make bench  paired timings
 #   make lock    rebuild requirements.txt from pyproject.toml
 
@@ -39,7 +39,6 @@ demo: $(READY)
 run: $(READY)
 	snakemake
 	snakemake --report report.html --quiet all
-	dvc commit --force --quiet
 
 test: $(READY)
 	pytest --numprocesses 2 --dist loadgroup

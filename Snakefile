@@ -18,6 +18,10 @@ localrules:
     all,
 
 
+onsuccess:
+    record_in_dvc()
+
+
 rule all:
     default_target: True
     input:

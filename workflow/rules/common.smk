@@ -121,3 +121,15 @@ def folder_of(name, up=1):
         return str(Path(files if isinstance(files, str) else files[0]).parents[up - 1])
 
     return folder
+
+
+def record_in_dvc():
+    """Tell DVC of a complete run of params.yaml, so that `dvc repro` finds nothing to do.
+
+    A run of some rules only, or with an overlay, is not what params.yaml says, and DVC's own stages
+    run some rules only: neither is recorded.
+    """
+    wanted, given = workflow.dag_settings, workflow.config_settings
+    partial = wanted.targets or wanted.until or wanted.omit_from
+    if Path(".dvc").is_dir() and not (partial or given.configfiles or given.config):
+        shell("dvc commit --force --quiet")
