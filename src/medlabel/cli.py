@@ -218,7 +218,7 @@ def pseudolabel(
         pool=pool,
         targets=[pseudolabels / f"{name}.parquet" for name in params.encoders],
         settings=settings["pseudolabel"],
-        classes=[entry.name for entry in settings["mixture.classes"]],
+        classes=params.mixture.class_names,
         device=settings["device"],
         threads=threads,
     )
@@ -257,7 +257,7 @@ def students(
         weights=weights,
         settings=settings["student"],
         pseudolabel=settings["pseudolabel"],
-        classes=[entry.name for entry in settings["mixture.classes"]],
+        classes=params.mixture.class_names,
         size=settings["data.size"],
         keep_weights=settings["study.keep_weights"],
         device=settings["device"],
@@ -284,7 +284,7 @@ def study(
     evaluation.write(
         mixture=mixture.name,
         phantom=mixture.phantom,
-        classes=[entry.name for entry in mixture.classes],
+        classes=mixture.class_names,
         draws=[draws / f"{block}.parquet" for block in params.seed_blocks],
         pseudolabels={name: pseudolabels / f"{name}.parquet" for name in params.encoders},
         students={

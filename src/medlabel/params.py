@@ -146,7 +146,7 @@ class Mixture(Section):
 
     @model_validator(mode="after")
     def _names(self) -> Self:
-        names = [entry.name for entry in self.classes]
+        names = self.class_names
         if len(set(names)) < len(names):
             raise ValueError(f"classes: the names {', '.join(names)} are not all different")
         if volumes := [name for name in self.datasets if is_volumetric(name)]:
@@ -162,6 +162,11 @@ class Mixture(Section):
     def datasets(self) -> list[str]:
         """The sources, each once, in the order of the classes."""
         return list(dict.fromkeys(entry.dataset for entry in self.classes))
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes, in label order."""
+        return [entry.name for entry in self.classes]
 
     @property
     def phantom(self) -> bool:
@@ -339,7 +344,7 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
-        classes = [entry.name for entry in self.mixture.classes]
+        classes = self.mixture.class_names
         prompts = [prompt.label for prompt in self.pseudolabel.prompts]
         if prompts != classes:
             raise ValueError(
