@@ -12,10 +12,12 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/teacher.smk"
 include: "workflow/rules/student.smk"
 include: "workflow/rules/results.smk"
+include: "workflow/rules/benchmark.smk"
 
 
 localrules:
     all,
+    benchmarks,
 
 
 onsuccess:

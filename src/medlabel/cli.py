@@ -78,12 +78,15 @@ def configure(
 def fetch(
     dataset: Annotated[str, typer.Argument(help="MedMNIST flag, such as breastmnist.")],
     target: Target,
+    size: Annotated[
+        int | None, typer.Option(help="Edge in pixels or voxels; data.size if not given.")
+    ] = None,
 ) -> None:
     """Fetch one official file and write its checksums and licence beside it."""
     from medlabel.data import medmnist
 
     settings = STEPS["fetch"].settings(State.params())
-    medmnist.fetch(dataset, settings["data.size"], target, settings["data"])
+    medmnist.fetch(dataset, size or settings["data.size"], target, settings["data"])
 
 
 @app.command(help=STEPS["phantoms"].does)
@@ -347,6 +350,58 @@ def _archives(mixture: parameters.Mixture, paths: list[Path]) -> dict[str, Path]
             f"expected, in this order."
         )
     return dict(zip(mixture.datasets, paths, strict=True))
+
+
+@app.command(help=STEPS["vessels"].does)
+def vessels(target: Target) -> None:
+    """Draw vessels with and without an aneurysm, in MedMNIST's layout."""
+    from medlabel.data import phantoms as drawing
+
+    settings = STEPS["vessels"].settings(State.params())
+    counts = settings["benchmark.phantom_volumes"].model_dump()
+    drawing.write(
+        "phantom_vessel3d",
+        target,
+        target.with_suffix(".captions.parquet"),
+        settings["phantoms"].model_copy(update={"counts": parameters.PhantomCounts(**counts)}),
+        settings["seed"],
+    )
+
+
+@app.command(help=STEPS["benchmark"].does)
+def benchmark(
+    row: Annotated[str, typer.Option(help="dataset/model/recipe.")],
+    number: Annotated[int, typer.Option("--repeat", min=0, help="Which repeat, from 0.")],
+    archive: Annotated[Path, typer.Option(help="The dataset's .npz.")],
+    folder: Annotated[Path, typer.Option(help="Folder of the run to write.")],
+    resume: Annotated[Path, typer.Option(help="File for the state after each epoch.")],
+    start: Annotated[
+        Path | None, typer.Option(help="Weights to start from, where the recipe takes a row's.")
+    ] = None,
+    threads: Threads = 1,
+) -> None:
+    """Train one repeat of a row of the benchmark."""
+    from medlabel.benchmark import run as benchmarks
+
+    params = State.params()
+    found = params.benchmark.find(row)
+    benchmarks.run(
+        found,
+        params.benchmark.require_recipe(found),
+        number,
+        archive,
+        start,
+        benchmarks.Outputs(
+            folder / "predictions.parquet",
+            folder / "curve.parquet",
+            folder / "run.json",
+            folder / "weights.safetensors",
+        ),
+        resume,
+        params.device,
+        threads,
+        params.seed,
+    )
 
 
 @app.command(help="Label your own images: a folder of PNG, JPEG or other files.")

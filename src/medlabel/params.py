@@ -30,12 +30,14 @@ from medlabel.data.catalogue import (
     SIZES_3D,
     is_phantom,
     is_volumetric,
+    sizes,
 )
 from medlabel.errors import MedlabelError
 
 Split = Literal["train", "val", "test"]
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0, le=10)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=60)]
 
@@ -324,6 +326,269 @@ class Study(Section):
     )
 
 
+Augmentation = Literal["flip", "affine", "elastic", "noise", "intensity"]
+
+
+class Start(Section):
+    """Where a benchmark's network takes its first weights from."""
+
+    source: Literal["random", "timm", "file", "row"] = Field(
+        description="`random` initialisation, timm's published weights, a local `file`, or what "
+        "another `row` learned, run for run. Weights of a 2-D network carry over to the 3-D one "
+        "converted from it, and a 2-D ViT's to ViT3D; a classifier of another size starts anew."
+    )
+    path: str | None = Field(
+        default=None, description="For file: .safetensors, or a .pt that holds tensors alone."
+    )
+    dataset: Dataset | None = Field(default=None, description="For row: its dataset.")
+    model: str | None = Field(default=None, description="For row: its model; null takes this one.")
+    recipe: Name | None = Field(default=None, description="For row: its recipe.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.source == "file") != (self.path is not None):
+            raise ValueError("path: a path is given with source: file, and only then")
+        if (self.source == "row") != (self.dataset is not None and self.recipe is not None):
+            raise ValueError("dataset, recipe: both are given with source: row, and only then")
+        return self
+
+
+def _extendable(schema: dict[str, Any]) -> None:
+    """Let a recipe in the file leave out what it takes from the one that it extends."""
+    schema.pop("required")
+    schema["properties"]["extends"] = {
+        "type": "string",
+        "description": "Another recipe, whose values hold for all keys that are not given.",
+    }
+
+
+class Recipe(Section):
+    """How a benchmark is trained: the images' way into the network, the loss, the schedule."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, json_schema_extra=_extendable
+    )
+
+    image_size: int = Field(
+        description="Edge of the images in the file that is read: MedMNIST's 28, or a size of "
+        "MedMNIST+."
+    )
+    enlarge_to: int | None = Field(
+        ge=28,
+        le=1024,
+        description="Edge that images are enlarged to by nearest neighbour, as the published "
+        "224-pixel results were made from 28 pixels; null keeps `image_size`.",
+    )
+    stem: Literal["auto", "dense", "halved", "imagenet"] = Field(
+        description="First layers of a ResNet: `dense` 3x3 stride 1 (MedMNIST's for 28 pixels), "
+        "`halved` 3x3 stride 2, `imagenet` 7x7 stride 2 and pooling; auto takes dense below 64 "
+        "pixels and imagenet from there."
+    )
+    start: Start = Field(description="First weights.")
+    epochs: Count = Field(description="Passes over the training images.")
+    batch_size: int = Field(ge=2, description="Images a step.")
+    optimizer: Literal["adam", "adamw", "sgd"] = Field(description="Update rule.")
+    learning_rate: Rate = Field(description="Rate at the first step after warm-up.")
+    momentum: float = Field(ge=0, lt=1, description="SGD's momentum; unused by Adam and AdamW.")
+    weight_decay: float = Field(ge=0, le=1, description="L2 penalty (decoupled in AdamW).")
+    warmup: Share = Field(description="Part of the training in which the rate rises linearly.")
+    schedule: Literal["steps", "cosine"] = Field(
+        description="`steps` multiplies the rate by `decay` at each milestone; `cosine` takes it "
+        "smoothly to zero."
+    )
+    milestones: list[Fraction] = Field(description="Parts of the training, rising, for steps.")
+    decay: Fraction = Field(description="Factor at a milestone.")
+    label_smoothing: float = Field(ge=0, lt=1, description="Part of each target spread evenly.")
+    sampling: Literal["shuffled", "oversampled"] = Field(
+        description="Each image once an epoch, or rarer classes drawn as often as the commonest."
+    )
+    class_weights: bool = Field(
+        description="Weight the loss by the inverse frequency of each class in training."
+    )
+    intensity_scaling: bool = Field(
+        description="For shape datasets (Adrenal, Vessel): multiply each training volume by a "
+        "random factor in [0, 1] and those that are judged by 0.5, as MedMNIST's protocol has it."
+    )
+    augmentations: list[Augmentation] = Field(
+        description="MONAI's transforms of the training images, any of flip, affine, elastic, "
+        "noise and intensity."
+    )
+    rotation: float = Field(ge=0, le=180, description="affine: degrees about each axis, at most.")
+    translation: Share = Field(description="affine: part of the edge along each axis, at most.")
+    zoom: float = Field(ge=0, lt=1, description="affine: change of size along each axis, at most.")
+    displacement: Share = Field(
+        description="elastic: part of the edge, the standard deviation of the displacements before "
+        "they are smoothed over a tenth of the edge."
+    )
+    noise: Share = Field(description="noise: largest standard deviation, of intensities in [0, 1].")
+    intensity: Share = Field(description="intensity: relative change of all intensities, at most.")
+    test_time_flips: bool = Field(
+        description="Average the probabilities of each judged image over its mirror images."
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        description="Arithmetic of the network (weights stay float32); auto takes bf16 where the "
+        "processor has bfloat16 instructions and fp32 elsewhere."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.image_size not in SIZES_2D:
+            raise ValueError(f"image_size: {self.image_size} given, one of {SIZES_2D} allowed")
+        if self.enlarge_to is not None and self.enlarge_to < self.image_size:
+            raise ValueError(
+                f"enlarge_to: {self.enlarge_to} given, at least image_size ({self.image_size}) "
+                f"allowed"
+            )
+        if sorted(set(self.milestones)) != self.milestones:
+            raise ValueError(f"milestones: {self.milestones} given, rising parts allowed")
+        return self
+
+    @property
+    def network_size(self) -> int:
+        """Edge of the images that the network sees, in pixels or voxels."""
+        return self.enlarge_to or self.image_size
+
+
+class Row(Section):
+    """One line of the benchmark: a model trained on a dataset by a recipe, over some seeds."""
+
+    dataset: Dataset = Field(description="MedMNIST flag or phantom.")
+    model: str = Field(
+        pattern=r"^[A-Za-z0-9_.:-]+$",
+        description="2-D: resnet18, resnet50, vit2d (28 pixels), vit_base_patch16_224 or "
+        "timm:<any timm model>. 3-D: resnet18_ or resnet50_ with acs, 2.5d or 3d; vit3d; "
+        "resnet18_acs_vit3d.",
+    )
+    recipe: Name = Field(description="One of benchmark.recipes.")
+    seeds: int = Field(ge=1, le=1000, description="Repeats.")
+
+    @property
+    def name(self) -> str:
+        """``dataset/model/recipe``: the row's folder."""
+        return f"{self.dataset}/{self.model.replace(':', '.')}/{self.recipe}"
+
+
+class VolumeCounts(Section):
+    """Vessel phantoms for pretraining 3-D networks, half of them with an aneurysm."""
+
+    train: Count = Field(description="Volumes in the training split.")
+    val: Count = Field(description="Volumes in the validation split.")
+    test: Count = Field(description="Volumes in the test split.")
+
+
+class Benchmark(Section):
+    """Supervised models, 2-D and 3-D, beside the published values."""
+
+    name: Name = Field(description="Names the benchmark's folder and result files.")
+    threads: Count = Field(
+        description="CPU threads of one training; part of what makes a result repeatable."
+    )
+    resamples: int = Field(ge=100, le=1_000_000, description="Bootstrap resamples of test images.")
+    confidence: Fraction = Field(description="Coverage of the intervals.")
+    phantom_volumes: VolumeCounts
+    recipes: dict[Name, Recipe] = Field(
+        description="By name; `extends: <another>` takes all keys of another that are not given."
+    )
+    rows: list[Row] = Field(min_length=1, description="What is trained and compared.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _extended(cls, content: Any) -> Any:
+        recipes = content.get("recipes") if isinstance(content, dict) else None
+        if not isinstance(recipes, dict):
+            return content
+        return {**content, "recipes": {name: _resolved(name, recipes) for name in recipes}}
+
+    @model_validator(mode="after")
+    def _rows_fit(self) -> Self:
+        names = [row.name for row in self.rows]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"rows: {', '.join(twice)} given twice, each row once allowed")
+        for row in self.rows:
+            self.require_recipe(row)
+            self.with_sources(row)
+        return self
+
+    def require_recipe(self, row: Row) -> Recipe:
+        """Return a row's recipe.
+
+        Raises
+        ------
+        ValueError
+            When there is none of that name, or its images exist in no file of the row's dataset.
+        """
+        if row.recipe not in self.recipes:
+            raise ValueError(
+                f"rows: recipe {row.recipe!r} given, one of {', '.join(self.recipes)} allowed"
+            )
+        recipe = self.recipes[row.recipe]
+        allowed = (28,) if is_phantom(row.dataset) else sizes(row.dataset)
+        if recipe.image_size not in allowed:
+            raise ValueError(
+                f"recipes.{row.recipe}.image_size: {recipe.image_size} given, one of {allowed} "
+                f"allowed for {row.dataset}"
+            )
+        return recipe
+
+    def source_of(self, row: Row) -> Row | None:
+        """Return the row whose weights a row starts from, if any."""
+        start = self.require_recipe(row).start
+        if start.source != "row":
+            return None
+        assert start.dataset is not None
+        assert start.recipe is not None
+        return Row(
+            dataset=start.dataset,
+            model=start.model or row.model,
+            recipe=start.recipe,
+            seeds=row.seeds,
+        )
+
+    def with_sources(self, row: Row) -> list[Row]:
+        """Return a row after all rows that it starts from, first things first.
+
+        Raises
+        ------
+        ValueError
+            When rows start from one another in a circle.
+        """
+        chain = [row]
+        while source := self.source_of(chain[0]):
+            if source.name in [known.name for known in chain]:
+                raise ValueError(f"recipes.{row.recipe}.start: {source.name} starts from itself")
+            chain.insert(0, source)
+        return chain
+
+    def find(self, name: str) -> Row:
+        """Return the row of a name, be it listed or one that another starts from.
+
+        Raises
+        ------
+        MedlabelError
+            When there is none.
+        """
+        rows = {one.name: one for row in self.rows for one in self.with_sources(row)}
+        rows |= {row.name: row for row in self.rows}
+        if name not in rows:
+            raise MedlabelError(f"benchmark.rows: {name!r} given, one of {', '.join(rows)} allowed")
+        return rows[name]
+
+
+def _resolved(name: str, recipes: Mapping[str, Any]) -> Any:
+    """Fill a recipe's missing keys from the one that it extends, and so on."""
+    chain, content = [name], recipes[name]
+    while isinstance(content, dict) and "extends" in content:
+        base = content["extends"]
+        if base not in recipes or base in chain:
+            reason = "another recipe allowed" if base not in recipes else "a circle"
+            raise ValueError(f"recipes.{name}.extends: {base!r} given, {reason}")
+        chain.append(base)
+        inherited = recipes[base] if isinstance(recipes[base], dict) else {}
+        own = {key: value for key, value in content.items() if key != "extends"}
+        content = {**inherited, **own}
+    return content
+
+
 class Params(Section):
     """All parameters of a study."""
 
@@ -341,6 +606,7 @@ class Params(Section):
     pseudolabel: Pseudolabel
     student: Student
     study: Study
+    benchmark: Benchmark
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
@@ -466,7 +732,7 @@ def _nearest(location: Sequence[Any]) -> str:
 
     model: Any = Params
     for part in location[:-1]:
-        if isinstance(part, int):
+        if isinstance(part, int) or part not in model.model_fields:  # within a list or mapping
             continue
         model = _section_of(model.model_fields[part].annotation)
     names = list(model.model_fields)
@@ -479,6 +745,8 @@ def _nearest(location: Sequence[Any]) -> str:
 def _section_of(annotation: Any) -> Any:
     if get_origin(annotation) in (list, types.UnionType):
         return _section_of(get_args(annotation)[0])
+    if get_origin(annotation) is dict:
+        return _section_of(get_args(annotation)[1])
     return annotation
 
 

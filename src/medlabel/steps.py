@@ -195,6 +195,20 @@ STEPS = {
             fans_out=(*_ENCODERS, "pretrain.study_checkpoint"),
         ),
         Step(
+            name="vessels",
+            module="data.phantoms",
+            does="Draw the vessel phantoms that 3-D networks can be pretrained on.",
+            reads=("seed", "phantoms", "benchmark.phantom_volumes"),
+        ),
+        Step(
+            name="benchmark",
+            module="benchmark.run",
+            does="Train one supervised model once and judge it on the test split.",
+            reads=("seed",),
+            operates=("device",),
+            fans_out=("benchmark.name", "benchmark.rows", "benchmark.recipes"),
+        ),
+        Step(
             name="report",
             module="report.report",
             does="Draw the figures, write the tables and the HTML page.",

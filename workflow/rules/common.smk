@@ -24,6 +24,7 @@ RESULTS = PARAMS.folders.results
 LOGS = f"{DATA}/logs"
 BENCHMARKS = f"{DATA}/benchmarks"
 MIXTURE = PARAMS.mixture.name
+RUNS = f"{DATA}/benchmarks/{PARAMS.benchmark.name}"
 # As MedMNIST names its files.
 SUFFIX = "" if PARAMS.data.size == 28 else f"_{PARAMS.data.size}"
 
@@ -32,9 +33,13 @@ Path(DATA, "raw").mkdir(parents=True, exist_ok=True)
 
 
 wildcard_constraints:
-    dataset="|".join(DATASETS),
+    dataset="|".join([*DATASETS, *PHANTOMS]),
     block=r"\d{4}-\d{4}",
     arm="|".join(PARAMS.arms),
+    model=r"[A-Za-z0-9_.-]+",
+    recipe=r"[a-z0-9_]+",
+    repeat=r"\d{3}",
+    suffix="|_64|_128|_224",
 
 
 def overlays(wildcards, input):
@@ -59,6 +64,11 @@ def triggers(step):
 def code(step):
     """Give the modules that a step's output depends on."""
     return STEPS[step].code
+
+
+def edge_of_suffix(wildcards):
+    """Give the edge in pixels or voxels that a file's name says."""
+    return wildcards.suffix.removeprefix("_") or 28
 
 
 def archives():
@@ -111,6 +121,53 @@ def figure(name):
         category="Figures",
         labels={"mixture": MIXTURE, "figure": name},
     )
+
+
+def benchmark_row(wildcards):
+    """Give the row of the benchmark that wildcards name."""
+    return PARAMS.benchmark.find(
+        f"{wildcards.dataset}/{wildcards.model}/{wildcards.recipe}"
+    )
+
+
+def benchmark_recipe(wildcards):
+    """Give the recipe of a row: a change of another recipe reruns nothing."""
+    recipe = PARAMS.benchmark.require_recipe(benchmark_row(wildcards))
+    return {"seed": PARAMS.seed, **recipe.model_dump(mode="json")}
+
+
+def benchmark_archive(wildcards):
+    """Give the images of a row."""
+    if is_phantom(wildcards.dataset):
+        return f"{RUNS}/{wildcards.dataset}.npz"
+    recipe = PARAMS.benchmark.require_recipe(benchmark_row(wildcards))
+    suffix = "" if recipe.image_size == 28 else f"_{recipe.image_size}"
+    return f"{DATA}/raw/{wildcards.dataset}{suffix}.npz"
+
+
+def benchmark_start(wildcards):
+    """Give the weights that a row starts from: of the same repeat of another row, or a file."""
+    row = benchmark_row(wildcards)
+    source = PARAMS.benchmark.source_of(row)
+    if source:
+        return f"{RUNS}/{source.name}/{wildcards.repeat}/weights.safetensors"
+    path = PARAMS.benchmark.require_recipe(row).start.path
+    return [path] if path else []
+
+
+def start_option(wildcards, input):
+    """Give the weights of another row as a command line option."""
+    source = PARAMS.benchmark.source_of(benchmark_row(wildcards))
+    return f"--start {input.start}" if source else ""
+
+
+def benchmark_runs():
+    """Give the record of every run of every row that the parameters list."""
+    return [
+        f"{RUNS}/{row.name}/{repeat:03d}/run.json"
+        for row in PARAMS.benchmark.rows
+        for repeat in range(row.seeds)
+    ]
 
 
 def folder_of(name, up=1):

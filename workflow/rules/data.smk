@@ -5,12 +5,12 @@ rule fetch:
     input:
         code=code("fetch"),
     output:
-        archive=f"{DATA}/raw/{{dataset}}{SUFFIX}.npz",
-        sidecar=f"{DATA}/raw/{{dataset}}{SUFFIX}.json",
+        archive=f"{DATA}/raw/{{dataset}}{{suffix}}.npz",
+        sidecar=f"{DATA}/raw/{{dataset}}{{suffix}}.json",
     log:
-        f"{LOGS}/fetch/{{dataset}}{SUFFIX}.log",
+        f"{LOGS}/fetch/{{dataset}}{{suffix}}.log",
     benchmark:
-        f"{BENCHMARKS}/fetch/{{dataset}}{SUFFIX}.tsv"
+        f"{BENCHMARKS}/fetch/{{dataset}}{{suffix}}.tsv"
     conda:
         "../../environment.yml"
     resources:
@@ -18,8 +18,9 @@ rule fetch:
     params:
         overlays=overlays,
         settings=triggers("fetch"),
+        size=edge_of_suffix,
     shell:
-        "medlabel {params.overlays} fetch {wildcards.dataset} --target {output.archive} 2> {log}"
+        "medlabel {params.overlays} fetch {wildcards.dataset} --size {params.size} --target {output.archive} 2> {log}"
 
 
 rule phantoms:

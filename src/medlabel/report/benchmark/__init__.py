@@ -1,0 +1,1 @@
+"""Figures, tables and page of the supervised benchmark; nothing here trains."""
