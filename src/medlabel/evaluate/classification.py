@@ -11,6 +11,7 @@ from medlabel.evaluate import metrics
 
 Labels = npt.NDArray[np.integer[Any]]
 Probabilities = npt.NDArray[np.floating[Any]]
+Floats = npt.NDArray[np.float64]
 
 METRICS = (
     "auc",
@@ -51,23 +52,46 @@ def score(task: str, labels: Labels, probabilities: Probabilities) -> dict[str, 
     ValueError
         When shapes do not fit, or a class is absent, which leaves the AUC undefined.
     """
-    columns = _columns(task, labels, probabilities)
-    each = [_binary(truth, scores) for truth, scores in columns]
-    mean = {name: float(np.mean([one[name] for one in each])) for name in each[0]}
+    ones = np.ones((1, len(labels)))
+    found = weighted(task, labels, probabilities, ones)
+    return {name: float(value[0]) for name, value in found.items()}
+
+
+def weighted(
+    task: str, labels: Labels, probabilities: Probabilities, weights: Floats
+) -> dict[str, Floats]:
+    """Measure predictions under many weightings of the images, as a bootstrap needs.
+
+    Parameters
+    ----------
+    task, labels, probabilities
+        As in `score`.
+    weights
+        Of each image in each of r weightings, shape (r, n); weight 2 counts as two images.
+
+    Returns
+    -------
+    dict
+        The metrics of `score`, each of shape (r,); NaN where a weighting leaves one undefined.
+
+    Raises
+    ------
+    ValueError
+        As in `score`.
+    """
+    questions = _questions(task, labels, probabilities)
+    ranked = [_ranked(truth, scores, weights) for truth, scores in questions]
+    answered = predictions(task, probabilities)
     if task.startswith("multi-label"):
-        return mean
-    predicted = predictions(task, probabilities)[:, 0]
-    truth = labels[:, 0]
-    hits = predicted == truth
-    both = metrics.score(truth, np.eye(probabilities.shape[1])[predicted])
-    return {
-        "auc": mean["auc"],
-        "accuracy": float(hits.mean()),
-        "balanced_accuracy": float(np.mean(recall(task, labels, probabilities))),
-        "f1": both["f1"],
-        "average_precision": mean["average_precision"],
-        "calibration_error": calibration_error(probabilities.max(axis=1), hits),
-    }
+        sides = [np.column_stack([1 - scores, scores]) for _, scores in questions]
+        each = [
+            one | _answered(labels[:, i], answered[:, i], sides[i], weights, positives=True)
+            for i, one in enumerate(ranked)
+        ]
+    else:
+        decided = _answered(labels[:, 0], answered[:, 0], probabilities, weights, positives=False)
+        each = [one | decided for one in ranked]
+    return {name: np.mean([one[name] for one in each], axis=0) for name in METRICS}
 
 
 def predictions(task: str, probabilities: Probabilities) -> Labels:
@@ -92,15 +116,27 @@ def recall(task: str, labels: Labels, probabilities: Probabilities) -> list[floa
 
 
 def calibration_error(
-    confidence: npt.NDArray[np.floating[Any]], hits: npt.NDArray[np.bool_]
-) -> float:
-    """Return the mean gap between confidence and accuracy over equal bins of confidence."""
+    confidence: npt.NDArray[np.floating[Any]], hits: npt.NDArray[np.bool_], weights: Floats
+) -> Floats:
+    """Return the mean gap between confidence and accuracy over equal bins of confidence.
+
+    Parameters
+    ----------
+    confidence
+        In the answer given, shape (n,).
+    hits
+        Whether it was right, shape (n,).
+    weights
+        Shape (r, n).
+    """
     bins = np.minimum((confidence * BINS).astype(np.intp), BINS - 1)
-    gaps = np.bincount(bins, weights=hits - confidence.astype(np.float64), minlength=BINS)
-    return float(np.abs(gaps).sum() / len(hits))
+    gaps = np.zeros((len(hits), BINS))
+    gaps[np.arange(len(hits)), bins] = hits - confidence.astype(np.float64)
+    error: Floats = np.abs(weights @ gaps).sum(axis=1) / weights.sum(axis=1)
+    return error
 
 
-def _columns(
+def _questions(
     task: str, labels: Labels, probabilities: Probabilities
 ) -> list[tuple[npt.NDArray[np.bool_], Probabilities]]:
     """Give truth and scores of each two-way question that the task's AUC averages over."""
@@ -118,16 +154,61 @@ def _columns(
     return pairs
 
 
-def _binary(truth: npt.NDArray[np.bool_], scores: Probabilities) -> dict[str, float]:
-    from sklearn.metrics import average_precision_score, balanced_accuracy_score, f1_score
-
-    answered = scores > THRESHOLD
-    sides = np.column_stack([1 - scores.astype(np.float64), scores])
+def _ranked(
+    truth: npt.NDArray[np.bool_], scores: Probabilities, weights: Floats
+) -> dict[str, Floats]:
+    """Measure how well scores put positives first."""
+    sides = np.column_stack([-scores, scores])
     return {
-        "auc": metrics.score(truth.astype(np.intp), sides)["auc"],
-        "accuracy": float((answered == truth).mean()),
-        "balanced_accuracy": float(balanced_accuracy_score(truth, answered)),
-        "f1": float(f1_score(truth, answered, zero_division=0)),
-        "average_precision": float(average_precision_score(truth, scores)),
-        "calibration_error": calibration_error(np.maximum(scores, 1 - scores), answered == truth),
+        "auc": metrics.weighted(truth.astype(np.intp), sides, weights)["auc"],
+        "average_precision": _average_precision(truth, scores, weights),
     }
+
+
+def _average_precision(
+    truth: npt.NDArray[np.bool_], scores: Probabilities, weights: Floats
+) -> Floats:
+    """Mean precision over the steps of recall, equal scores being one step."""
+    order = np.argsort(-scores, kind="stable")
+    ordered = scores[order]
+    last = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)
+    taken = np.cumsum(weights[:, order], axis=1)[:, last]
+    found = np.cumsum(weights[:, order] * truth[order], axis=1)[:, last]
+    precision = np.divide(found, taken, out=np.zeros_like(found), where=taken > 0)
+    steps = np.diff(found, axis=1, prepend=0)
+    total = found[:, -1]
+    undefined = np.full(len(total), np.nan)
+    mean: Floats = np.divide((precision * steps).sum(axis=1), total, out=undefined, where=total > 0)
+    return mean
+
+
+def _answered(
+    truth: Labels,
+    answered: Labels,
+    probabilities: Probabilities,
+    weights: Floats,
+    *,
+    positives: bool,
+) -> dict[str, Floats]:
+    """Measure the answers given; F1 of the positives alone, or the mean of all classes."""
+    classes = probabilities.shape[1]
+    hits = truth == answered
+    known = metrics.weighted(truth, np.eye(classes)[answered], weights)
+    present = np.eye(classes)[truth]
+    counts, found = weights @ present, weights @ (present * hits[:, None])
+    with np.errstate(invalid="ignore"):
+        recalls = found / counts
+    confidence = probabilities[np.arange(len(truth)), answered]
+    return {
+        "accuracy": known["accuracy"],
+        "balanced_accuracy": recalls.mean(axis=1),
+        "f1": _f1_of_positives(truth, answered, weights) if positives else known["f1"],
+        "calibration_error": calibration_error(confidence, hits, weights),
+    }
+
+
+def _f1_of_positives(truth: Labels, answered: Labels, weights: Floats) -> Floats:
+    hits = weights @ ((truth == 1) & (answered == 1)).astype(np.float64)
+    named = weights @ (truth + answered).astype(np.float64)
+    f1: Floats = np.divide(2 * hits, named, out=np.zeros_like(hits), where=named > 0)
+    return f1
