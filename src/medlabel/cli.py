@@ -404,6 +404,67 @@ def benchmark(
     )
 
 
+@app.command(help=STEPS["compare"].does)
+def compare(
+    runs: Annotated[Path, typer.Option(help="Folder of the benchmark's runs.")],
+    published: Annotated[Path, typer.Option(help="CSV of published values.")],
+    target: Annotated[Path, typer.Option(help="JSON to write.")],
+    table: Annotated[Path, typer.Option(help="CSV to write.")],
+) -> None:
+    """Score and compare; nothing is trained."""
+    from medlabel.evaluate import compare as comparison
+
+    params = State.params()
+    comparison.write(
+        runs=_runs(params.benchmark, runs),
+        settings=params.benchmark,
+        published=published,
+        seed=params.seed,
+        target=target,
+        table=table,
+    )
+
+
+@app.command(name="benchmark_report", help=STEPS["benchmark_report"].does)
+def benchmark_report(
+    comparison: Annotated[Path, typer.Option(help="JSON that compare wrote.")],
+    runs: Annotated[Path, typer.Option(help="Folder of the benchmark's runs.")],
+    archive: Annotated[
+        list[Path], typer.Option(help="The .npz of each dataset of benchmark.rows, in order.")
+    ],
+    figures: Annotated[Path, typer.Option(help="Folder of figures to write.")],
+    tables: Annotated[Path, typer.Option(help="Markdown to write.")],
+    page: Annotated[Path, typer.Option(help="HTML to write.")],
+) -> None:
+    """Draw; nothing is trained."""
+    from medlabel.report.benchmark import report as reporting
+
+    params = State.params()
+    datasets = params.benchmark.datasets
+    if len(archive) != len(datasets):
+        raise MedlabelError(
+            f"--archive: {len(archive)} given; one file for each of {', '.join(datasets)} "
+            f"expected, in this order."
+        )
+    reporting.write(
+        comparison=comparison,
+        runs=_runs(params.benchmark, runs),
+        archives=dict(zip(datasets, archive, strict=True)),
+        settings=params.benchmark,
+        seed=params.seed,
+        figures=figures,
+        tables=tables,
+        page=page,
+    )
+
+
+def _runs(settings: parameters.Benchmark, folder: Path) -> dict[str, list[Path]]:
+    return {
+        row.name: [folder / row.name / f"{repeat:03d}" for repeat in range(row.seeds)]
+        for row in settings.rows
+    }
+
+
 @app.command(help="Label your own images: a folder of PNG, JPEG or other files.")
 def label(
     images: Annotated[Path, typer.Argument(help="Folder, searched with its subfolders.")],

@@ -509,6 +509,11 @@ class Benchmark(Section):
             self.with_sources(row)
         return self
 
+    @property
+    def datasets(self) -> list[str]:
+        """The rows' datasets, each once, in their order."""
+        return list(dict.fromkeys(row.dataset for row in self.rows))
+
     def require_recipe(self, row: Row) -> Recipe:
         """Return a row's recipe.
 

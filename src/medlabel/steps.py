@@ -209,6 +209,24 @@ STEPS = {
             fans_out=("benchmark.name", "benchmark.rows", "benchmark.recipes"),
         ),
         Step(
+            name="compare",
+            module="evaluate.compare",
+            does="Score the benchmark's rows beside the published values and each other.",
+            reads=(
+                "seed",
+                "benchmark.name",
+                "benchmark.rows",
+                "benchmark.resamples",
+                "benchmark.confidence",
+            ),
+        ),
+        Step(
+            name="benchmark_report",
+            module="report.benchmark.report",
+            does="Draw the benchmark's figures, write its tables and its page.",
+            reads=("seed", "benchmark"),
+        ),
+        Step(
             name="report",
             module="report.report",
             does="Draw the figures, write the tables and the HTML page.",

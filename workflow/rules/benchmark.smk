@@ -53,6 +53,68 @@ rule benchmark:
         "--resume {params.resume} --threads {threads} 2> {log}"
 
 
+rule compare:
+    input:
+        runs=benchmark_runs(),
+        published="resources/published_results.csv",
+        code=code("compare"),
+    output:
+        comparison=f"{RESULTS}/benchmarks/{PARAMS.benchmark.name}.json",
+        table=f"{RESULTS}/benchmarks/{PARAMS.benchmark.name}.csv",
+    log:
+        f"{LOGS}/compare/{PARAMS.benchmark.name}.log",
+    benchmark:
+        f"{BENCHMARKS}/compare/{PARAMS.benchmark.name}.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=4000,
+    params:
+        overlays=overlays,
+        runs=folder_of("runs", up=5),
+        settings=triggers("compare"),
+    shell:
+        "medlabel {params.overlays} compare --runs {params.runs} --published {input.published} "
+        "--target {output.comparison} --table {output.table} 2> {log}"
+
+
+rule benchmark_report:
+    input:
+        comparison=rules.compare.output.comparison,
+        runs=rules.compare.input.runs,
+        archives=shown_archives(),
+        code=code("benchmark_report"),
+    output:
+        scores=benchmark_figure("scores"),
+        roc=benchmark_figure("roc"),
+        curves=benchmark_figure("curves"),
+        slices=benchmark_figure("slices"),
+        tables=f"{RESULTS}/benchmarks/{PARAMS.benchmark.name}_tables.md",
+        page=report(
+            f"{RESULTS}/benchmarks/{PARAMS.benchmark.name}_report.html",
+            category="Page",
+        ),
+    log:
+        f"{LOGS}/benchmark_report/{PARAMS.benchmark.name}.log",
+    benchmark:
+        f"{BENCHMARKS}/benchmark_report/{PARAMS.benchmark.name}.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=4000,
+    params:
+        archives=archive_options,
+        figures=folder_of("scores"),
+        overlays=overlays,
+        runs=folder_of("runs", up=5),
+        settings=triggers("benchmark_report"),
+    shell:
+        "medlabel {params.overlays} benchmark_report --comparison {input.comparison} "
+        "--runs {params.runs} {params.archives} --figures {params.figures} "
+        "--tables {output.tables} --page {output.page} 2> {log}"
+
+
 rule benchmarks:
     input:
-        benchmark_runs(),
+        rules.compare.output,
+        rules.benchmark_report.output,

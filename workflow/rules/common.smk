@@ -137,12 +137,17 @@ def benchmark_recipe(wildcards):
 
 
 def benchmark_archive(wildcards):
+    """Give the images of the row that wildcards name."""
+    return archive_of_row(benchmark_row(wildcards))
+
+
+def archive_of_row(row):
     """Give the images of a row."""
-    if is_phantom(wildcards.dataset):
-        return f"{RUNS}/{wildcards.dataset}.npz"
-    recipe = PARAMS.benchmark.require_recipe(benchmark_row(wildcards))
+    if is_phantom(row.dataset):
+        return f"{RUNS}/{row.dataset}.npz"
+    recipe = PARAMS.benchmark.require_recipe(row)
     suffix = "" if recipe.image_size == 28 else f"_{recipe.image_size}"
-    return f"{DATA}/raw/{wildcards.dataset}{suffix}.npz"
+    return f"{DATA}/raw/{row.dataset}{suffix}.npz"
 
 
 def benchmark_start(wildcards):
@@ -168,6 +173,25 @@ def benchmark_runs():
         for row in PARAMS.benchmark.rows
         for repeat in range(row.seeds)
     ]
+
+
+def shown_archives():
+    """Give the images of each dataset of the benchmark, at the size of its first row."""
+    rows = {}
+    for row in PARAMS.benchmark.rows:
+        rows.setdefault(row.dataset, row)
+    return [archive_of_row(row) for row in rows.values()]
+
+
+def benchmark_figure(name):
+    """Give a figure of the benchmark, with its caption for `snakemake --report`."""
+    preset = PARAMS.benchmark.name
+    return report(
+        multiext(f"{RESULTS}/figures/benchmark_{preset}_{name}", ".svg", ".png"),
+        caption=f"../report/benchmark_{name}.rst",
+        category="Benchmark",
+        labels={"preset": preset, "figure": name},
+    )
 
 
 def folder_of(name, up=1):
