@@ -87,6 +87,15 @@ def test_a_killed_training_ends_as_one_left_alone(
     assert not (tmp_path / "state.pt").exists()
 
 
+def test_every_augmentation_goes_with_bfloat16(
+    tmp_path: Path, recipe: Recipe, archive: Path
+) -> None:
+    names = ["flip", "affine", "elastic", "noise", "intensity"]
+    changes = {"augmentations": names, "precision": "bf16", "epochs": 1}
+    curve = pd.read_parquet(fit(tmp_path, recipe.model_copy(update=changes), archive).curve)
+    assert np.isfinite(curve["train_loss"]).all()
+
+
 def test_a_checkpoint_of_other_settings_is_not_taken_up(
     tmp_path: Path, recipe: Recipe, archive: Path
 ) -> None:

@@ -185,8 +185,9 @@ class Training:
         self.network.train()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        seen = self.inputs.training(train.pixels[picked])
         with self._arithmetic():
-            logits = self.network(self.inputs.training(train.pixels[picked]))
+            logits = self.network(seen)
         smoothing = self.recipe.label_smoothing
         loss = _loss(self.task, logits.float(), train.labels[picked], weights, smoothing)
         self.optimizer.zero_grad()
