@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from medlabel.benchmark.names import misfit
 from medlabel.data.catalogue import (
     DATASETS,
     PHANTOMS,
@@ -505,8 +506,10 @@ class Benchmark(Section):
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"rows: {', '.join(twice)} given twice, each row once allowed")
         for row in self.rows:
-            self.require_recipe(row)
-            self.with_sources(row)
+            for needed in self.with_sources(row):
+                self.require_recipe(needed)
+                if reason := misfit(needed.model, is_volumetric(needed.dataset)):
+                    raise ValueError(f"rows: {needed.name}: {reason}")
         return self
 
     @property

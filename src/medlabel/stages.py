@@ -104,6 +104,9 @@ STAGES = (
     ),
 )
 
+# The full benchmark takes days without an accelerator: `dvc repro` must not start it.
+WITHOUT_STAGE = ("vessels", "benchmark", "compare", "benchmark_report")
+
 PLOTS = [
     {
         "Accuracy of each arm by seed": {

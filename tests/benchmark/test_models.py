@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from medlabel.benchmark import models, weights
+from medlabel.benchmark import models, names, weights
 from medlabel.errors import MedlabelError
 
 
@@ -26,7 +26,7 @@ def test_volumes_become_logits(name: str) -> None:
 
 
 def test_the_joint_model_concatenates_both_branches() -> None:
-    network = build(models.JOINT)
+    network = build(names.JOINT)
     assert network(torch.rand(2, 3, 14, 14, 14)).shape == (2, 4)
     assert network.get_parameter("fc.weight").shape == (4, 512 + 256)
 
@@ -46,8 +46,8 @@ def test_vit3d_attends_within_one_volume() -> None:
 @pytest.mark.parametrize(
     ("name", "volumetric", "message"),
     [
-        ("resnet18", True, "'resnet18' does not fit volumes; resnet18_acs"),
-        ("vit3d", False, "'vit3d' does not fit images; resnet18"),
+        ("resnet18", True, "'resnet18' does not fit volumes, resnet18_acs"),
+        ("vit3d", False, "'vit3d' does not fit images, resnet18"),
         ("resnet19", False, "'resnet19' is not known"),
         ("timm:resnet10x", False, "timm has no model 'resnet10x'; did you mean resnet10t"),
         ("vit_base_patch16_224", False, "cannot take images with an edge of 28"),

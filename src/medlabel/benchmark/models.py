@@ -10,15 +10,9 @@ from torch import Tensor, nn
 
 from medlabel.benchmark import vit3d
 from medlabel.benchmark.convolutions import Kind, convert
+from medlabel.benchmark.names import JOINT, RESNETS, TIMM, misfit
 from medlabel.errors import MedlabelError
 
-TIMM = "timm:"
-RESNETS = ("resnet18", "resnet50")
-KINDS = ("acs", "2.5d", "3d")
-JOINT = "resnet18_acs_vit3d"
-VIT_BASE = "vit_base_patch16_224"
-FLAT = (*RESNETS, "vit2d", VIT_BASE)
-VOLUMETRIC = (*(f"{name}_{kind}" for name in RESNETS for kind in KINDS), "vit3d", JOINT)
 SMALL = 64  # pixels: below, a stem that halves twice would leave little of an image
 
 
@@ -60,7 +54,7 @@ def build(
     Parameters
     ----------
     name
-        One of `FLAT` or `VOLUMETRIC`, or ``"timm:<any of timm's models>"``.
+        One of `names.FLAT` or `names.VOLUMETRIC`, or ``"timm:<any of timm's models>"``.
     volumetric
         Whether the dataset holds volumes.
     channels
@@ -83,7 +77,8 @@ def build(
         When there is no such network, it does not fit the dataset's dimension, or it cannot take
         images of this size.
     """
-    _require_dimension(name, volumetric)
+    if reason := misfit(name, volumetric):
+        raise MedlabelError(f"benchmark.rows: {reason}.")
     if name in ("vit2d", "vit3d", JOINT) and size % vit3d.PATCH:
         raise _cannot_take(name, size, f"a multiple of {vit3d.PATCH} expected")
     if name == "vit2d":
@@ -92,22 +87,12 @@ def build(
         return vit3d.ViT3D(channels, outputs, size)
     if name == JOINT:
         return Joint(channels, outputs, size, stem)
-    if name in FLAT[:2]:
+    if name in RESNETS:
         return _resnet(name, channels, outputs, size, stem)
     if volumetric:
         base, _, kind = name.partition("_")
         return convert(_resnet(base, channels, outputs, size, stem), cast("Kind", kind))
     return _timm(name.removeprefix(TIMM), channels, outputs, size)
-
-
-def _require_dimension(name: str, volumetric: bool) -> None:
-    fitting, other = (VOLUMETRIC, FLAT) if volumetric else (FLAT, VOLUMETRIC)
-    if name in fitting or (name.startswith(TIMM) and not volumetric):
-        return
-    allowed = ", ".join(fitting) + ("" if volumetric else f" or {TIMM}<model>")
-    known = name in other or name.startswith(TIMM)
-    reason = f"does not fit {'volumes' if volumetric else 'images'}" if known else "is not known"
-    raise MedlabelError(f"benchmark.rows: model {name!r} {reason}; {allowed} expected.")
 
 
 def _cannot_take(name: str, size: int, reason: str) -> MedlabelError:
