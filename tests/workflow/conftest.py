@@ -63,7 +63,7 @@ class Workplace:
 
     def planned(self, *options: str) -> dict[str, int]:
         """Count the jobs that a dry run would start, by rule."""
-        result = self.snakemake("--dry-run", "--quiet", "rules", *options)
+        result = self.snakemake(*options, "--dry-run", "--quiet", "rules")
         assert result.returncode == 0, result.stderr
         return job_counts(result.stdout + result.stderr)
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.workflow.conftest import Workplace, make_workplace
 
@@ -47,6 +48,13 @@ def benchmarked(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     return workplace
 
 
+def rows_overlay(folder: Path, rows: list[dict]) -> str:
+    """Write a configuration whose benchmark has these rows."""
+    path = folder / "rows.yaml"
+    path.write_text(yaml.safe_dump({"benchmark": {"rows": rows}}))
+    return str(path)
+
+
 def test_every_result_is_there(benchmarked: Workplace) -> None:
     results = benchmarked.folder / "results"
     content = json.loads((results / "benchmarks" / "tiny.json").read_text())
@@ -59,10 +67,10 @@ def test_every_result_is_there(benchmarked: Workplace) -> None:
     assert benchmarked.planned("benchmarks") == {}
 
 
-def test_another_row_trains_that_row_alone(benchmarked: Workplace) -> None:
+def test_another_row_trains_that_row_alone(benchmarked: Workplace, tmp_path: Path) -> None:
     added = {"dataset": "phantom_vessel3d", "model": "resnet18_3d", "recipe": "tiny_acs"}
-    options = "benchmark=" + json.dumps({"rows": [*ROWS, {**added, "seeds": 1}]})
-    planned = benchmarked.planned("benchmarks", "--config", options)
+    overlay = rows_overlay(tmp_path, [*ROWS, {**added, "seeds": 1}])
+    planned = benchmarked.planned("benchmarks", "--configfile", overlay)
     assert planned["benchmark"] == 1
 
 
@@ -104,10 +112,10 @@ def test_a_training_killed_outright_ends_as_one_left_alone(
     ],
 )
 def test_rows_that_cannot_be_stop_with_one_line(
-    benchmarked: Workplace, row: dict, message: str
+    benchmarked: Workplace, tmp_path: Path, row: dict, message: str
 ) -> None:
-    options = "benchmark=" + json.dumps({"rows": [{**row, "seeds": 1}]})
-    result = benchmarked.snakemake("benchmarks", "--dry-run", "--config", options)
+    overlay = rows_overlay(tmp_path, [{**row, "seeds": 1}])
+    result = benchmarked.snakemake("benchmarks", "--dry-run", "--configfile", overlay)
     assert result.returncode != 0
     assert message in result.stdout + result.stderr
     assert "Traceback" not in result.stdout + result.stderr
