@@ -12,7 +12,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from medlabel.stages import dvc_yaml
+from medlabel import params as parameters
+from medlabel.stages import BENCHMARKS_FILE, PRESETS, Preset, benchmarks_yaml, dvc_yaml
 
 ROOT = Path(__file__).parent.parent
 
@@ -63,7 +64,15 @@ def test_every_locked_file_has_a_hash_and_no_address() -> None:
 
 
 def test_dvc_stages_are_current() -> None:
-    assert (ROOT / "dvc.yaml").read_text() == dvc_yaml(), "run: medlabel stages --target dvc.yaml"
+    assert (ROOT / "dvc.yaml").read_text() == dvc_yaml(), "run: medlabel stages"
+    assert (ROOT / BENCHMARKS_FILE).read_text() == benchmarks_yaml(), "run: medlabel stages"
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS.keys())
+def test_presets_are_those_of_their_files(preset: Preset) -> None:
+    overlays = [ROOT / preset.overlay] if preset.overlay else []
+    given = parameters.read([ROOT / "params.yaml", *overlays])
+    assert given.benchmark.name == preset.name
 
 
 def test_no_committed_file_is_large_or_holds_images_of_people() -> None:

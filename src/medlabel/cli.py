@@ -496,14 +496,15 @@ def schema(target: Target) -> None:
         partial.write_text(parameters.schema(), encoding="utf-8")
 
 
-@app.command(help="Write dvc.yaml from the table of steps.")
-def stages(target: Target) -> None:
+@app.command(help="Write DVC's stages, dvc.yaml and the benchmarks', from the table of steps.")
+def stages() -> None:
     """Write DVC's stages."""
     from medlabel.files import replacing
-    from medlabel.stages import dvc_yaml
+    from medlabel.stages import BENCHMARKS_FILE, benchmarks_yaml, dvc_yaml
 
-    with replacing(target) as partial:
-        partial.write_text(dvc_yaml(), encoding="utf-8")
+    for target, text in (("dvc.yaml", dvc_yaml()), (BENCHMARKS_FILE, benchmarks_yaml())):
+        with replacing(Path(target)) as partial:
+            partial.write_text(text, encoding="utf-8")
 
 
 def main() -> None:

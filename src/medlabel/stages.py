@@ -16,9 +16,7 @@ from medlabel.steps import STEPS
 
 DATA = "${folders.data}"
 RESULT = "${folders.results}/${mixture.name}"
-HEADER = (
-    "# Written by `medlabel stages --target dvc.yaml` from src/medlabel/stages.py; not by hand.\n"
-)
+HEADER = "# Written by `medlabel stages` from src/medlabel/stages.py; not by hand.\n"
 
 
 @dataclass(frozen=True)
@@ -104,8 +102,63 @@ STAGES = (
     ),
 )
 
-# The full benchmark takes days without an accelerator: `dvc repro` must not start it.
-WITHOUT_STAGE = ("vessels", "benchmark", "compare", "benchmark_report")
+BENCHMARK_STEPS = ("vessels", "benchmark", "compare", "benchmark_report")
+# A file of its own: `dvc repro` without a target must not start a benchmark, which takes hours.
+BENCHMARKS_FILE = "results/benchmarks/dvc.yaml"
+BENCHMARK_FIGURES = tuple(
+    f"{name}.{suffix}"
+    for name in ("scores", "roc", "curves", "slices")
+    for suffix in ("svg", "png")
+)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One benchmark as a stage of `BENCHMARKS_FILE`.
+
+    Attributes
+    ----------
+    name
+        `benchmark.name` of its parameters.
+    overlay
+        Parameter file on top of params.yaml, if any.
+    """
+
+    name: str
+    overlay: str | None = None
+
+    @property
+    def address(self) -> str:
+        """The stage as DVC's commands take it."""
+        return f"{BENCHMARKS_FILE}:{self.name}"
+
+    def entry(self) -> dict[str, Any]:
+        """Return the stage as `BENCHMARKS_FILE` holds it."""
+        steps = [STEPS[name] for name in BENCHMARK_STEPS]
+        keys = sorted({key for step in steps for key in step.reads})
+        results, figures = (f"${{folders.results}}/{name}" for name in ("benchmarks", "figures"))
+        shown = [f"{results}/{self.name}{end}" for end in (".csv", "_tables.md", "_report.html")]
+        shown += [f"{figures}/benchmark_{self.name}_{figure}" for figure in BENCHMARK_FIGURES]
+        # Snakemake keeps the finished runs and trains those that are new or changed.
+        runs = {f"{DATA}/runs/{self.name}": {"persist": True}}
+        return {
+            "cmd": f"snakemake benchmarks{f' --configfile {self.overlay}' if self.overlay else ''}",
+            "wdir": "../..",
+            "deps": sorted({file for step in steps for file in step.code}),
+            "params": without_children(keys) + ([{self.overlay: None}] if self.overlay else []),
+            "outs": [runs, *({path: {"cache": False}} for path in shown)],
+            "metrics": [{f"{results}/{self.name}.json": {"cache": False}}],
+        }
+
+
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset("full"),
+        Preset("laptop", "config/laptop.yaml"),
+        Preset("cpu", "config/cpu.yaml"),
+    )
+}
 
 PLOTS = [
     {
@@ -128,4 +181,14 @@ PLOTS = [
 def dvc_yaml() -> str:
     """Return the text of dvc.yaml."""
     content = {"stages": {stage.steps[0]: stage.entry() for stage in STAGES}, "plots": PLOTS}
+    return _written(content)
+
+
+def benchmarks_yaml() -> str:
+    """Return the text of `BENCHMARKS_FILE`."""
+    stages = {name: preset.entry() for name, preset in PRESETS.items()}
+    return _written({"vars": ["../../params.yaml:folders"], "stages": stages})
+
+
+def _written(content: dict[str, Any]) -> str:
     return HEADER + yaml.safe_dump(content, sort_keys=False, width=100)

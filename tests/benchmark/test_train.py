@@ -133,6 +133,28 @@ def test_a_diverging_training_says_the_epoch_and_keeps_the_last_state(
     assert len(state["curve"]) == 1
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: tried 9 bytes"),
+    ],
+)
+def test_too_large_a_batch_names_its_key(
+    tmp_path: Path,
+    recipe: Recipe,
+    archive: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: RuntimeError,
+) -> None:
+    def lacking(*_: object) -> torch.Tensor:
+        raise error
+
+    monkeypatch.setattr(train.Training, "_step", lacking)
+    with pytest.raises(MedlabelError, match=r"recipes\.tiny\.batch_size"):
+        fit(tmp_path, recipe, archive)
+
+
 def test_an_absent_class_is_named(tmp_path: Path, recipe: Recipe, archive: Path) -> None:
     arrays = dict(np.load(archive))
     arrays["val_labels"] = np.zeros_like(arrays["val_labels"])

@@ -85,6 +85,12 @@ def job_counts(text: str) -> dict[str, int]:
     return counts
 
 
+def outputs(stage: dict) -> list[str]:
+    """Paths that a stage writes."""
+    entries = [*stage["outs"], *stage.get("metrics", [])]
+    return [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries]
+
+
 def make_workplace(folder: Path) -> Workplace:
     """Copy the project's files, with the tiny parameters as its params.yaml."""
     for name in COPIED:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -12,7 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.workflow.conftest import Workplace, make_workplace
+from medlabel.stages import BENCHMARKS_FILE, PRESETS
+from tests.workflow.conftest import ROOT, Workplace, make_workplace, outputs
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 
@@ -21,7 +23,7 @@ ROWS = [
     {"dataset": "phantom_vessel3d", "model": "resnet18_acs", "recipe": "tiny_acs", "seeds": 1},
 ]
 BENCHMARK = {
-    "name": "tiny",
+    "name": "full",  # whose stage needs no overlay
     "threads": 1,
     "resamples": 100,
     "phantom_volumes": {"train": 24, "val": 12, "test": 12},
@@ -57,13 +59,13 @@ def rows_overlay(folder: Path, rows: list[dict]) -> str:
 
 def test_every_result_is_there(benchmarked: Workplace) -> None:
     results = benchmarked.folder / "results"
-    content = json.loads((results / "benchmarks" / "tiny.json").read_text())
+    content = json.loads((results / "benchmarks" / "full.json").read_text())
     assert [row["seeds"] for row in content["rows"]] == [2, 1]
     assert all(row["phantom"] for row in content["rows"])
-    assert "vessel_phantoms" not in (results / "benchmarks" / "tiny.csv").read_text()
+    assert "vessel_phantoms" not in (results / "benchmarks" / "full.csv").read_text()
     for name in ("scores", "roc", "curves", "slices"):
-        assert "PHANTOM" in (results / "figures" / f"benchmark_tiny_{name}.svg").read_text()
-    assert (results / "benchmarks" / "tiny_report.html").exists()
+        assert "PHANTOM" in (results / "figures" / f"benchmark_full_{name}.svg").read_text()
+    assert (results / "benchmarks" / "full_report.html").exists()
     assert benchmarked.planned("benchmarks") == {}
 
 
@@ -77,7 +79,7 @@ def test_another_row_trains_that_row_alone(benchmarked: Workplace, tmp_path: Pat
 def test_a_training_killed_outright_ends_as_one_left_alone(
     benchmarked: Workplace, tmp_path: Path
 ) -> None:
-    folder, data = benchmarked.folder, "data/benchmarks/tiny"
+    folder, data = benchmarked.folder, "data/runs/full"
     command = [
         "medlabel",
         *("--set", "benchmark.recipes.tiny_acs.epochs=4"),
@@ -102,6 +104,44 @@ def test_a_training_killed_outright_ends_as_one_left_alone(
     assert "going on after epoch" in again.stderr
     for name in ("predictions.parquet", "weights.safetensors"):
         assert (resumed / name).read_bytes() == (alone / name).read_bytes()
+
+
+def test_every_file_of_its_rules_belongs_to_the_stage(benchmarked: Workplace) -> None:
+    summary = benchmarked.snakemake("benchmarks", "--summary").stdout.splitlines()
+    header = next(i for i, line in enumerate(summary) if line.startswith("output_file"))
+    made = {row[0] for row in (line.split("\t") for line in summary[header + 1 :]) if len(row) > 2}
+    entry = yaml.safe_load(
+        yaml.safe_dump(PRESETS["full"].entry())
+        .replace("${folders.data}", "data")
+        .replace("${folders.results}", "results")
+    )
+    runs, *shown = outputs(entry)
+    others = {path for path in made if not path.startswith(f"{runs}/")}
+    assert len(made) > len(others) > 0
+    assert others == set(shown)
+
+
+def test_dvc_keeps_a_complete_benchmark_and_restores_its_weights(
+    benchmarked: Workplace, tmp_path: Path
+) -> None:
+    folder = tmp_path / "copied"
+    shutil.copytree(benchmarked.folder, folder, symlinks=True)
+    copied = Workplace(folder)
+    shutil.copy(ROOT / ".gitignore", folder / ".gitignore")
+    shutil.copy(ROOT / BENCHMARKS_FILE, folder / BENCHMARKS_FILE)
+    (folder / "results" / "benchmarks" / "full_tables.md").unlink()
+    for command in ("git init --quiet", "dvc init --quiet", "snakemake --cores 2 benchmarks"):
+        result = copied.run(*command.split())
+        assert result.returncode == 0, f"{command}: {result.stdout}{result.stderr}"
+    again = copied.run("dvc", "repro", PRESETS["full"].address)
+    assert again.returncode == 0, again.stderr
+    assert "Running stage" not in again.stdout
+    weights = sorted((folder / "data" / "runs").rglob("weights.safetensors"))
+    before = [path.read_bytes() for path in weights]
+    shutil.rmtree(folder / "data" / "runs" / "full")
+    assert copied.run("dvc", "checkout", PRESETS["full"].address).returncode == 0
+    assert [path.read_bytes() for path in weights] == before
+    assert copied.planned("benchmarks") == {}
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from medlabel import params as parameters
-from medlabel.stages import STAGES, WITHOUT_STAGE
+from medlabel.stages import BENCHMARK_STEPS, STAGES
 from medlabel.steps import STEPS, lookup
-from tests.workflow.conftest import ROOT, Workplace
+from tests.workflow.conftest import ROOT, Workplace, outputs
 
 # One worker, because all share one finished run.
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
@@ -25,12 +25,6 @@ def resolved(workplace: Workplace) -> dict[str, dict]:
     filled = re.sub(r"\$\{([a-z_.]+)\}", lambda match: str(lookup(params, match[1])), text)
     stages: dict[str, dict] = yaml.safe_load(filled)["stages"]
     return stages
-
-
-def outputs(stage: dict) -> list[str]:
-    """Paths that a stage writes."""
-    entries = [*stage["outs"], *stage.get("metrics", [])]
-    return [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries]
 
 
 def within(path: str, folder: str) -> bool:
@@ -60,7 +54,7 @@ def test_outputs_of_stages_do_not_overlap(finished: Workplace) -> None:
 
 def test_every_step_has_a_stage_and_every_stage_depends_on_its_code() -> None:
     staged = [name for stage in STAGES for name in stage.steps]
-    assert sorted([*staged, *WITHOUT_STAGE]) == sorted(STEPS)
+    assert sorted([*staged, *BENCHMARK_STEPS]) == sorted(STEPS)
     for stage in STAGES:
         dependencies = set(stage.entry()["deps"])
         for name in stage.steps:

@@ -9,6 +9,7 @@ from pathlib import Path
 from medlabel import params as parameters
 from medlabel.data.catalogue import DATASETS, PHANTOMS, is_phantom
 from medlabel.errors import MedlabelError
+from medlabel.stages import PRESETS
 from medlabel.steps import STEPS
 
 # `snakemake` may be called by its path, without its environment being activated.
@@ -24,7 +25,7 @@ RESULTS = PARAMS.folders.results
 LOGS = f"{DATA}/logs"
 BENCHMARKS = f"{DATA}/benchmarks"
 MIXTURE = PARAMS.mixture.name
-RUNS = f"{DATA}/benchmarks/{PARAMS.benchmark.name}"
+RUNS = f"{DATA}/runs/{PARAMS.benchmark.name}"
 # As MedMNIST names its files.
 SUFFIX = "" if PARAMS.data.size == 28 else f"_{PARAMS.data.size}"
 
@@ -205,12 +206,19 @@ def folder_of(name, up=1):
 
 
 def record_in_dvc():
-    """Tell DVC of a complete run of params.yaml, so that `dvc repro` finds nothing to do.
+    """Tell DVC of a complete run, so that `dvc repro` finds nothing to do.
 
-    A run of some rules only, or with an overlay, is not what params.yaml says, and DVC's own stages
-    run some rules only: neither is recorded.
+    Complete is a run of params.yaml as it stands, or of `benchmarks` with a preset's file alone. A
+    run of some rules only, or with another overlay, is not what those files say, and DVC's own
+    stages of the study run some rules only: none of these is recorded.
     """
     wanted, given = workflow.dag_settings, workflow.config_settings
-    partial = wanted.targets or wanted.until or wanted.omit_from
-    if Path(".dvc").is_dir() and not (partial or given.configfiles or given.config):
-        shell("dvc commit --force --quiet")
+    if not Path(".dvc").is_dir() or wanted.until or wanted.omit_from or given.config:
+        return
+    overlay, *others = [os.path.relpath(p) for p in given.configfiles] or [None]
+    preset = PRESETS.get(PARAMS.benchmark.name)
+    if not wanted.targets and not overlay:
+        shell("dvc commit --force --quiet dvc.yaml")
+    elif set(wanted.targets) == {"benchmarks"} and preset and not others:
+        if overlay == preset.overlay:
+            shell("dvc commit --force --quiet {preset.address}")

@@ -6,6 +6,8 @@ import hashlib
 import json
 import logging
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from medlabel import compute, files
-from medlabel.benchmark import inputs, models, train, weights
+from medlabel.benchmark import inputs, memory, models, train, weights
 from medlabel.data import archive, catalogue
 from medlabel.errors import MedlabelError
 from medlabel.params import Recipe, Row
@@ -94,13 +96,14 @@ def run(
     ------
     MedlabelError
         When an input is missing or does not fit; when a class is absent from a split; when a loss
-        is no longer finite.
+        is no longer finite; when a batch does not fit into memory.
     """
     images = archive.read(source, row.dataset, recipe.image_size)
     task = task_of(images)
     require_classes(images, task)
     require_sampling(row, recipe, task)
     where = compute.prepare(device, threads)
+    memory.keep()
     torch.manual_seed(torch_seed(seed, "benchmark", "weights", number))
     network, started = _network(row, recipe, images, start)
     precision = choose_precision(recipe.precision, where)
@@ -132,7 +135,8 @@ def run(
         ),
     )
     splits = {name: inputs.split_of(images, name, where) for name in archive.SPLITS}
-    reached = training.fit(splits["train"], splits["val"])
+    with _memory_suffices(row, recipe, where):
+        reached = training.fit(splits["train"], splits["val"])
     record = described | {
         "parameters": sum(value.numel() for value in network.parameters()),
         "epochs": recipe.epochs,
@@ -142,6 +146,22 @@ def run(
     predicted = [_predictions(training, splits[name], name) for name in ("val", "test")]
     _write(outputs, reached, pd.concat(predicted, ignore_index=True), record)
     checkpoint.unlink(missing_ok=True)
+
+
+@contextmanager
+def _memory_suffices(row: Row, recipe: Recipe, device: torch.device) -> Iterator[None]:
+    """Turn a lack of memory into one line; on a CPU torch has no exception of its own for it."""
+    try:
+        yield
+    except RuntimeError as error:
+        lacking = isinstance(error, torch.OutOfMemoryError) or "can't allocate" in str(error)
+        if not lacking:
+            raise
+        raise MedlabelError(
+            f"{row.name}: a batch of {recipe.batch_size} images needs more memory than the "
+            f"{device.type} has left; lower benchmark.recipes.{row.recipe}.batch_size, or set its "
+            f"stem to halved. Finished epochs are kept."
+        ) from error
 
 
 def processor(device: torch.device, threads: int) -> str:
