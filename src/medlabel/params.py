@@ -327,7 +327,7 @@ class Study(Section):
     )
 
 
-Augmentation = Literal["flip", "affine", "elastic", "noise", "intensity"]
+Augmentation = Literal["flip", "rotate90", "affine", "elastic", "noise", "intensity"]
 
 
 class Start(Section):
@@ -411,8 +411,8 @@ class Recipe(Section):
         "random factor in [0, 1] and those that are judged by 0.5, as MedMNIST's protocol has it."
     )
     augmentations: list[Augmentation] = Field(
-        description="MONAI's transforms of the training images, any of flip, affine, elastic, "
-        "noise and intensity."
+        description="MONAI's transforms of the training images, any of flip, rotate90 (quarter "
+        "turns), affine, elastic, noise and intensity."
     )
     rotation: float = Field(ge=0, le=180, description="affine: degrees about each axis, at most.")
     translation: Share = Field(description="affine: part of the edge along each axis, at most.")

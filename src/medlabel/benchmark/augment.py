@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from medlabel.params import Recipe
 
 SMOOTHING = 0.1  # of the edge: the width of the Gaussian that smooths elastic displacements
-HALF = 0.5  # probability of each transform, and of a flip along each axis
+HALF = 0.5  # probability of each transform
 
 
 def transform(
@@ -20,8 +21,8 @@ def transform(
 ) -> Callable[[Tensor], Tensor]:
     """Make a random transform of one image.
 
-    Each named transform is applied to an image with probability 1/2, in the order flip, affine,
-    elastic, noise, intensity.
+    Each named transform is applied to an image with probability 1/2, in the order flip, rotate90,
+    affine, elastic, noise, intensity; flips and quarter turns along and about each axis apart.
 
     Parameters
     ----------
@@ -63,6 +64,13 @@ def _flip(strengths: Recipe, axes: int, size: int) -> list[Any]:
     from monai.transforms.spatial.array import RandFlip
 
     return [RandFlip(prob=HALF, spatial_axis=axis) for axis in range(axes)]
+
+
+def _rotate90(strengths: Recipe, axes: int, size: int) -> list[Any]:
+    from monai.transforms.spatial.array import RandRotate90
+
+    planes = itertools.combinations(range(axes), 2)
+    return [RandRotate90(prob=HALF, max_k=3, spatial_axes=plane) for plane in planes]
 
 
 def _affine(strengths: Recipe, axes: int, size: int) -> list[Any]:
@@ -118,6 +126,7 @@ def _intensity(strengths: Recipe, axes: int, size: int) -> list[Any]:
 
 ORDER: dict[str, Callable[[Recipe, int, int], list[Any]]] = {
     "flip": _flip,
+    "rotate90": _rotate90,
     "affine": _affine,
     "elastic": _elastic,
     "noise": _noise,
