@@ -81,6 +81,21 @@ def test_a_2d_transformer_carries_over_to_vit3d() -> None:
     torch.testing.assert_close(cubes[:, :16], flat.get_submodule("patch_embed")(image))
 
 
+@pytest.mark.parametrize(("name", "branch"), [("resnet18_acs", "resnet"), ("vit3d", "vit")])
+def test_one_branch_of_the_joint_model_takes_over_what_a_row_learned(
+    name: str, branch: str
+) -> None:
+    torch.manual_seed(1)
+    single, joint = build(name), build(names.JOINT)
+    before = {key: value.clone() for key, value in joint.state_dict().items()}
+    told = weights.load(joint, single.state_dict(), name)
+    assert f"into branch {branch}" in told
+    for key, value in joint.state_dict().items():
+        own = key.removeprefix(f"{branch}.")
+        expected = single.state_dict()[own] if own != key else before[key]
+        torch.testing.assert_close(value, expected)
+
+
 def test_weights_that_do_not_fit_name_the_layers(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     save_file({"conv1.weight": torch.zeros(8, 3, 3, 3)}, path)

@@ -75,7 +75,8 @@ def load(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> str:
     """Put weights of another network into this one.
 
     Two-dimensional kernels are inflated into 3-D ones, position embeddings of a plane are repeated
-    along depth, and a classifier of another shape keeps its random weights.
+    along depth, and a classifier of another shape keeps its random weights. Weights of one branch
+    of a joint network go into that branch; all else keeps its random ones.
 
     Parameters
     ----------
@@ -96,7 +97,8 @@ def load(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> str:
     MedlabelError
         Naming the layers that are missing, not known or of another shape.
     """
-    wanted = network.state_dict()
+    branch, receiver = _receiver(network, tensors)
+    wanted = receiver.state_dict()
     fitted = {
         name: _fitted(name, tensors[name], value)
         for name, value in wanted.items()
@@ -120,9 +122,20 @@ def load(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> str:
             f"weights of the same architecture."
         )
     taken = {name: value for name, value in fitted.items() if value is not None}
-    network.load_state_dict({**wanted, **taken})
+    receiver.load_state_dict({**wanted, **taken})
     carried = sum(taken[name].shape != tensors[name].shape for name in taken)
-    return f"{source}: {len(taken)} tensors, {carried} carried over to 3-D, {len(anew)} anew"
+    where = f" into branch {branch}" if branch else ""
+    return f"{source}: {len(taken)} tensors{where}, {carried} carried over to 3-D, {len(anew)} anew"
+
+
+def _receiver(network: nn.Module, tensors: Mapping[str, Tensor]) -> tuple[str, nn.Module]:
+    """Return the network, or that branch of it whose parameters the tensors name."""
+    own = {name for name in network.state_dict() if not name.startswith(CLASSIFIERS)}
+    if own.isdisjoint(tensors):
+        for name, branch in network.named_children():
+            if branch.state_dict() and branch.state_dict().keys() <= tensors.keys():
+                return name, branch
+    return "", network
 
 
 def _shape(tensor: Tensor | None) -> str:
