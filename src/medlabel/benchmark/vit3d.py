@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -47,7 +49,11 @@ class ViT3D(nn.Module):
         self.patch_embed = PatchEmbedding(channels)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, WIDTH))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + patches, WIDTH))
-        self.blocks = nn.Sequential(*(Block(WIDTH, HEADS, qkv_bias=True) for _ in range(DEPTH)))
+        blocks: list[Any] = [Block(WIDTH, HEADS, qkv_bias=True) for _ in range(DEPTH)]
+        for block in blocks:
+            # Over so few tokens torch's fused attention costs a CPU more than the whole rest.
+            block.attn.fused_attn = False
+        self.blocks = nn.Sequential(*blocks)
         self.norm = nn.LayerNorm(WIDTH, eps=1e-6)
         self.head = nn.Linear(WIDTH, outputs)
         trunc_normal_(self.pos_embed, std=0.02)
