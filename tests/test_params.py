@@ -119,6 +119,50 @@ def test_curve_students_may_be_fewer(default_params: parameters.Params) -> None:
     assert default_params.draw_blocks == default_params.seed_blocks
 
 
+def benchmark_of(default_params: parameters.Params, **recipe: object) -> parameters.Benchmark:
+    """A benchmark of one row whose recipe is ViT3D's with these changes."""
+    content = default_params.benchmark.model_dump(mode="json")
+    content["recipes"]["changed"] = content["recipes"]["vit3d"] | recipe
+    row = {"dataset": "vesselmnist3d", "model": "vit3d", "recipe": "changed", "seeds": 2}
+    return parameters.Benchmark.model_validate(content | {"rows": [row]})
+
+
+ACS = {"dataset": "vesselmnist3d", "model": "resnet18_acs", "recipe": "official_3d"}
+
+
+def test_what_a_row_needs_comes_before_it_once(default_params: parameters.Params) -> None:
+    start = {"source": "row", **ACS, "model": "vit3d"}
+    found = benchmark_of(default_params, start=start, distillation={**ACS, "part": 0.5})
+    (row,) = found.rows
+    names = [one.name for one in found.with_sources(row)]
+    assert names == [
+        "vesselmnist3d/vit3d/official_3d",
+        "vesselmnist3d/resnet18_acs/official_3d",
+        "vesselmnist3d/vit3d/changed",
+    ]
+    assert {one.seeds for one in found.with_sources(row)} == {2}
+    assert found.find("vesselmnist3d/resnet18_acs/official_3d").seeds == 2
+
+
+@pytest.mark.parametrize(
+    ("teacher", "message"),
+    [
+        ({**ACS, "recipe": "none"}, "recipe 'none' given"),
+        ({**ACS, "model": "resnet18"}, "does not fit volumes"),
+        ({**ACS, "model": "vit3d", "recipe": "changed"}, "starts or learns from itself"),
+        (
+            {"dataset": "pneumoniamnist", "model": "resnet18", "recipe": "enlarged"},
+            r"distillation: pneumoniamnist/resnet18/enlarged given, which sees other images",
+        ),
+    ],
+)
+def test_a_teacher_that_cannot_be_is_told(
+    default_params: parameters.Params, teacher: dict, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        benchmark_of(default_params, distillation={**teacher, "part": 0.5})
+
+
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(MedlabelError, match="no such parameter file"):
         parameters.read([tmp_path / "absent.yaml"])

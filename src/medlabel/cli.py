@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,9 @@ from medlabel import params as parameters
 from medlabel.data import catalogue
 from medlabel.errors import MedlabelError
 from medlabel.steps import STEPS
+
+if TYPE_CHECKING:
+    from medlabel.benchmark.run import Teacher
 
 app = typer.Typer(
     help="Label medical images without a human labeller, and measure how well that works.",
@@ -378,6 +381,10 @@ def benchmark(
     start: Annotated[
         Path | None, typer.Option(help="Weights to start from, where the recipe takes a row's.")
     ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(help="Weights of the row that the recipe distils."),
+    ] = None,
     threads: Threads = 1,
 ) -> None:
     """Train one repeat of a row of the benchmark."""
@@ -391,6 +398,7 @@ def benchmark(
         number,
         archive,
         start,
+        _teacher(params.benchmark, found, teacher),
         benchmarks.Outputs(
             folder / "predictions.parquet",
             folder / "curve.parquet",
@@ -402,6 +410,22 @@ def benchmark(
         threads,
         params.seed,
     )
+
+
+def _teacher(
+    settings: parameters.Benchmark, row: parameters.Row, weights: Path | None
+) -> Teacher | None:
+    from medlabel.benchmark.run import Teacher
+
+    teacher = settings.teacher_of(row)
+    if teacher is None:
+        return None
+    if weights is None:
+        raise MedlabelError(
+            f"{row.name}: its recipe distils from {teacher.name}; give that run's weights with "
+            f"--teacher."
+        )
+    return Teacher(teacher, settings.require_recipe(teacher), weights)
 
 
 @app.command(help=STEPS["compare"].does)

@@ -354,6 +354,17 @@ class Start(Section):
         return self
 
 
+class Distillation(Section):
+    """A row of the benchmark whose answers another one learns, as a small student its teacher's."""
+
+    dataset: Dataset = Field(description="Its dataset: the same, or one with the same classes.")
+    model: str = Field(description="Its model.")
+    recipe: Name = Field(description="Its recipe.")
+    part: float = Field(
+        gt=0, le=1, description="Part of the loss that follows its answers instead of the labels."
+    )
+
+
 def _extendable(schema: dict[str, Any]) -> None:
     """Let a recipe in the file leave out what it takes from the one that it extends."""
     schema.pop("required")
@@ -386,6 +397,9 @@ class Recipe(Section):
         "pixels and imagenet from there."
     )
     start: Start = Field(description="First weights.")
+    distillation: Distillation | None = Field(
+        description="Teacher to learn from beside the labels, repeat by repeat; null for none."
+    )
     epochs: Count = Field(description="Passes over the training images.")
     batch_size: int = Field(ge=2, description="Images a step.")
     optimizer: Literal["adam", "adamw", "sgd"] = Field(description="Update rule.")
@@ -510,7 +524,21 @@ class Benchmark(Section):
                 self.require_recipe(needed)
                 if reason := misfit(needed.model, is_volumetric(needed.dataset)):
                     raise ValueError(f"rows: {needed.name}: {reason}")
+            self._require_fitting_teacher(row)
         return self
+
+    def _require_fitting_teacher(self, row: Row) -> None:
+        """Check that a row's teacher sees the same images as the row."""
+        teacher = self.teacher_of(row)
+        if teacher is None:
+            return
+        edges = [self.require_recipe(one).network_size for one in (row, teacher)]
+        if edges[0] != edges[1] or is_volumetric(row.dataset) != is_volumetric(teacher.dataset):
+            raise ValueError(
+                f"recipes.{row.recipe}.distillation: {teacher.name} given, which sees other images "
+                f"(edge {edges[1]}); a row with the dimension and edge ({edges[0]}) of {row.name} "
+                f"allowed"
+            )
 
     @property
     def datasets(self) -> list[str]:
@@ -552,20 +580,36 @@ class Benchmark(Section):
             seeds=row.seeds,
         )
 
-    def with_sources(self, row: Row) -> list[Row]:
-        """Return a row after all rows that it starts from, first things first.
+    def teacher_of(self, row: Row) -> Row | None:
+        """Return the row whose answers a row learns beside the labels, if any."""
+        taught = self.require_recipe(row).distillation
+        if taught is None:
+            return None
+        return Row(
+            dataset=taught.dataset, model=taught.model, recipe=taught.recipe, seeds=row.seeds
+        )
+
+    def with_sources(self, row: Row, above: tuple[str, ...] = ()) -> list[Row]:
+        """Return a row after all rows that it starts from or learns from, first things first.
+
+        Parameters
+        ----------
+        row
+            Any row, listed or not.
+        above
+            Names of the rows that need this one.
 
         Raises
         ------
         ValueError
-            When rows start from one another in a circle.
+            When rows need one another in a circle.
         """
-        chain = [row]
-        while source := self.source_of(chain[0]):
-            if source.name in [known.name for known in chain]:
-                raise ValueError(f"recipes.{row.recipe}.start: {source.name} starts from itself")
-            chain.insert(0, source)
-        return chain
+        if row.name in above:
+            raise ValueError(f"recipes.{row.recipe}: {row.name} starts or learns from itself")
+        found: dict[str, Row] = {}
+        for source in filter(None, (self.source_of(row), self.teacher_of(row))):
+            found |= {one.name: one for one in self.with_sources(source, (*above, row.name))}
+        return [*found.values(), row]
 
     def find(self, name: str) -> Row:
         """Return the row of a name, be it listed or one that another starts from.

@@ -13,7 +13,7 @@ import torch
 from medlabel import params
 from medlabel.benchmark import inputs, run, train
 from medlabel.errors import MedlabelError
-from medlabel.params import Recipe, Row
+from medlabel.params import Distillation, Recipe, Row
 
 ROW = Row(dataset="phantom_vessel3d", model="vit3d", recipe="tiny", seeds=1)
 
@@ -39,7 +39,13 @@ def archive(tmp_path: Path) -> Path:
     return path
 
 
-def fit(folder: Path, recipe: Recipe, archive: Path, name: str = "run") -> run.Outputs:
+def fit(
+    folder: Path,
+    recipe: Recipe,
+    archive: Path,
+    name: str = "run",
+    teacher: run.Teacher | None = None,
+) -> run.Outputs:
     made = folder / name
     outputs = run.Outputs(
         made / "predictions.parquet",
@@ -47,7 +53,7 @@ def fit(folder: Path, recipe: Recipe, archive: Path, name: str = "run") -> run.O
         made / "run.json",
         made / "weights.safetensors",
     )
-    run.run(ROW, recipe, 0, archive, None, outputs, folder / "state.pt", "cpu", 1, 7)
+    run.run(ROW, recipe, 0, archive, None, teacher, outputs, folder / "state.pt", "cpu", 1, 7)
     return outputs
 
 
@@ -85,6 +91,41 @@ def test_a_killed_training_ends_as_one_left_alone(
     assert resumed.predictions.read_bytes() == alone.predictions.read_bytes()
     assert resumed.weights.read_bytes() == alone.weights.read_bytes()
     assert not (tmp_path / "state.pt").exists()
+
+
+def test_a_student_follows_its_teacher_against_the_labels(
+    tmp_path: Path, recipe: Recipe, archive: Path
+) -> None:
+    plain = {"augmentations": [], "intensity_scaling": False, "learning_rate": 1e-4}
+    quick = recipe.model_copy(update=plain)
+    taught = fit(tmp_path, quick, archive, "teacher")
+    teacher = run.Teacher(ROW, quick, taught.weights)
+    distillation = Distillation(dataset=ROW.dataset, model="vit3d", recipe="tiny", part=1.0)
+    # Labels turned round: whoever answers rightly can have learned it from the teacher alone.
+    arrays = dict(np.load(archive))
+    arrays["train_labels"] = 1 - arrays["train_labels"]
+    np.savez(archive, **arrays)
+    distilled = quick.model_copy(update={"distillation": distillation})
+    student = fit(tmp_path, distilled, archive, "student", teacher)
+    table = pd.read_parquet(student.predictions)
+    of_class_1 = table["label_0"] == 1
+    assert table.loc[of_class_1, "p_1"].min() > table.loc[~of_class_1, "p_1"].max()
+    assert json.loads(student.record.read_text())["teacher"] == ROW.name
+
+
+@pytest.mark.parametrize("task", ["multi-class", "multi-label, binary-class"])
+def test_following_loss_is_least_for_the_teachers_own_answers(task: str) -> None:
+    torch.manual_seed(0)
+    answers = torch.randn(5, 4)
+    own = train.following_loss(task, answers, answers)
+    for _ in range(20):
+        assert train.following_loss(task, answers + torch.randn(5, 4), answers) > own
+
+
+def test_following_loss_is_the_cross_entropy_of_its_definition() -> None:
+    logits, answers = torch.randn(5, 3).double(), torch.randn(5, 3).double()
+    expected = -(answers.softmax(1) * logits.log_softmax(1)).sum(1).mean()
+    torch.testing.assert_close(train.following_loss("multi-class", logits, answers), expected)
 
 
 def test_every_augmentation_goes_with_bfloat16(

@@ -26,6 +26,7 @@ rule benchmark:
     input:
         archive=benchmark_archive,
         start=benchmark_start,
+        teacher=benchmark_teacher,
         code=code("benchmark"),
     output:
         predictions=f"{RUNS}/{{dataset}}/{{model}}/{{recipe}}/{{repeat}}/predictions.parquet",
@@ -47,9 +48,10 @@ rule benchmark:
         recipe=benchmark_recipe,
         resume=f"{DATA}/cache/benchmarks/{PARAMS.benchmark.name}/{{dataset}}/{{model}}/{{recipe}}/{{repeat}}.pt",
         start=start_option,
+        teacher=teacher_option,
     shell:
         "medlabel {params.overlays} benchmark --row {wildcards.dataset}/{wildcards.model}/{wildcards.recipe} --repeat {wildcards.repeat} "
-        "--archive {input.archive} {params.start} --folder {params.folder} "
+        "--archive {input.archive} {params.start} {params.teacher} --folder {params.folder} "
         "--resume {params.resume} --threads {threads} 2> {log}"
 
 

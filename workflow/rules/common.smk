@@ -167,6 +167,21 @@ def start_option(wildcards, input):
     return f"--start {input.start}" if source else ""
 
 
+def benchmark_teacher(wildcards):
+    """Give the weights of the row that a row learns from, repeat by repeat."""
+    teacher = PARAMS.benchmark.teacher_of(benchmark_row(wildcards))
+    return (
+        f"{RUNS}/{teacher.name}/{wildcards.repeat}/weights.safetensors"
+        if teacher
+        else []
+    )
+
+
+def teacher_option(wildcards, input):
+    """Give the weights of a row's teacher as a command line option."""
+    return f"--teacher {input.teacher}" if input.teacher else ""
+
+
 def benchmark_runs():
     """Give the record of every run of every row that the parameters list."""
     return [

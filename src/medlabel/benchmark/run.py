@@ -57,12 +57,30 @@ class Outputs:
     weights: Path
 
 
+@dataclass(frozen=True)
+class Teacher:
+    """A trained row that another one learns from.
+
+    Attributes
+    ----------
+    row, recipe
+        What it is, and how it was trained: its stem follows from that.
+    weights
+        Those of its run.
+    """
+
+    row: Row
+    recipe: Recipe
+    weights: Path
+
+
 def run(
     row: Row,
     recipe: Recipe,
     number: int,
     source: Path,
     start: Path | None,
+    teacher: Teacher | None,
     outputs: Outputs,
     checkpoint: Path,
     device: str,
@@ -83,6 +101,8 @@ def run(
         Archive of the dataset.
     start
         Weights of the run that this one starts from, where the recipe says so.
+    teacher
+        Whom the network learns from beside the labels, where the recipe says so.
     outputs
         Files to write.
     checkpoint
@@ -118,6 +138,7 @@ def run(
         "task": task,
         "phantom": catalogue.is_phantom(row.dataset),
         "start": started,
+        "teacher": None if teacher is None else teacher.row.name,
         "versions": {name: version(name) for name in VERSIONS},
     }
     training = train.Training(
@@ -131,8 +152,9 @@ def run(
             seed,
             number,
             checkpoint,
-            _fingerprint(described, seed, images, start),
+            _fingerprint(described, seed, images, start, teacher.weights if teacher else None),
         ),
+        _taught_by(teacher, images, where),
     )
     splits = {name: inputs.split_of(images, name, where) for name in archive.SPLITS}
     with _memory_suffices(row, recipe, where):
@@ -228,14 +250,7 @@ def _network(
     row: Row, recipe: Recipe, images: archive.Archive, start: Path | None
 ) -> tuple[nn.Module, str]:
     """Build the network with its first weights, and say where they come from."""
-    network = models.build(
-        row.model,
-        volumetric=images.volumetric,
-        channels=inputs.CHANNELS,
-        outputs=_outputs(images),
-        size=recipe.network_size,
-        stem=recipe.stem,
-    )
+    network = _built(row, recipe, images)
     if recipe.start.source == "random":
         return network, "random"
     if recipe.start.source == "timm":
@@ -251,11 +266,32 @@ def _network(
     return network, told
 
 
+def _built(row: Row, recipe: Recipe, images: archive.Archive) -> nn.Module:
+    return models.build(
+        row.model,
+        volumetric=images.volumetric,
+        channels=inputs.CHANNELS,
+        outputs=_outputs(images),
+        size=recipe.network_size,
+        stem=recipe.stem,
+    )
+
+
+def _taught_by(
+    teacher: Teacher | None, images: archive.Archive, device: torch.device
+) -> nn.Module | None:
+    if teacher is None:
+        return None
+    network = _built(teacher.row, teacher.recipe, images)
+    logger.info("taught by %s", weights.load(network, weights.read(teacher.weights), "teacher"))
+    return network.to(device)
+
+
 def _fingerprint(
-    described: dict[str, Any], seed: int, images: archive.Archive, start: Path | None
+    described: dict[str, Any], seed: int, images: archive.Archive, *given: Path | None
 ) -> str:
-    started = None if start is None else files.digest(start)
-    content = [described, seed, images.sha256, started]
+    digests = [None if path is None else files.digest(path) for path in given]
+    content = [described, seed, images.sha256, digests]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -112,6 +112,7 @@ class Training:
         task: str,
         precision: Precision,
         identity: Identity,
+        teacher: nn.Module | None = None,
     ) -> None:
         """Set up a training.
 
@@ -129,8 +130,12 @@ class Training:
             Arithmetic of the network; weights, loss and update stay float32.
         identity
             Name, seeds and checkpoint.
+        teacher
+            Trained network whose answers to the same images are learned beside the labels, where
+            the recipe distils; on the same device.
         """
         self.network = network
+        self.teacher = None if teacher is None else teacher.eval().requires_grad_(False)
         self.inputs = inputs
         self.recipe = recipe
         self.task = task
@@ -187,14 +192,30 @@ class Training:
             group["lr"] = rate
         seen = self.inputs.training(train.pixels[picked])
         with self._arithmetic():
-            logits = self.network(seen)
+            logits = self.network(seen).float()
         smoothing = self.recipe.label_smoothing
-        loss = _loss(self.task, logits.float(), train.labels[picked], weights, smoothing)
+        loss = _loss(self.task, logits, train.labels[picked], weights, smoothing)
+        loss = self._distilled(loss, logits, seen)
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)
         self.optimizer.step()
         # Kept as a tensor: reading each number at once would stall a GPU at every step.
         return loss.detach()
+
+    def _distilled(self, loss: Tensor, logits: Tensor, seen: Tensor) -> Tensor:
+        """Mix the loss with that of following the teacher, which sees the same augmented images.
+
+        Hinton et al., Distilling the knowledge in a neural network, 2015, at temperature 1; one
+        view for both: Beyer et al., Knowledge distillation: a good teacher is patient and
+        consistent, CVPR 2022.
+        """
+        distillation = self.recipe.distillation
+        if self.teacher is None or distillation is None:
+            return loss
+        with torch.no_grad(), self._arithmetic():
+            answers = self.teacher(seen).float()
+        followed = following_loss(self.task, logits, answers)
+        return (1 - distillation.part) * loss + distillation.part * followed
 
     def _finish_epoch(self, rate: float, train_loss: float, val: Images, started: float) -> None:
         epoch = len(self.reached.curve) + 1
@@ -334,6 +355,21 @@ def _loss(
         targets = labels.float() * (1 - smoothing) + smoothing / 2
         return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights)
     return F.cross_entropy(logits, labels[:, 0].long(), weights, label_smoothing=smoothing)
+
+
+def following_loss(task: str, logits: Tensor, answers: Tensor) -> Tensor:
+    """Return the cross-entropy between a teacher's probabilities and the network's.
+
+    Parameters
+    ----------
+    task
+        MedMNIST's.
+    logits, answers
+        The network's and the teacher's logits, (n, outputs).
+    """
+    if task.startswith("multi-label"):
+        return F.binary_cross_entropy_with_logits(logits, answers.sigmoid())
+    return F.cross_entropy(logits, answers.softmax(dim=1))
 
 
 def _order(train: Images, recipe: Recipe, random: np.random.Generator) -> npt.NDArray[np.intp]:

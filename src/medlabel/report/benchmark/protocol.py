@@ -69,6 +69,9 @@ def _differences(dataset: str, recipe: Recipe) -> Iterator[str]:
         yield f"stem {recipe.stem} ({stem})"
     if recipe.start.source != "random":
         yield f"first weights from {recipe.start.source} (random)"
+    if recipe.distillation:
+        taught = recipe.distillation
+        yield f"{taught.part:g} of the loss follows {taught.model}/{taught.recipe} (no teacher)"
     if dataset in SCALED and not recipe.intensity_scaling:
         yield "no intensity scaling (scaled)"
 
