@@ -58,6 +58,8 @@ format: $(READY)
 bench: $(READY)
 	python bench/embedding.py --out results/bench/embedding.json
 	python bench/students.py --out results/bench/students.json
+	snakemake --quiet all -- data/raw/vesselmnist3d.npz
+	python bench/acs.py --archive data/raw/vesselmnist3d.npz --out results/bench/acs.json
 
 lock: $(READY)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \
