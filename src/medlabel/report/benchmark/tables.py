@@ -157,8 +157,8 @@ def _scores(found: Comparison, rows: Sequence[Score]) -> Table:
     return Table(
         title=f"Scores on {rows[0].dataset}",
         note=f"Mean ± standard deviation over the seeds [{found.interval}, {found.resamples:,} "
-        f"resamples]; a single seed has no standard deviation, and its interval knows the chance of "
-        f"the images alone. AP: average precision; ECE: expected calibration error.",
+        f"resamples]; a single seed has no standard deviation, and its interval knows only the "
+        f"chance of the images. AP: average precision; ECE: expected calibration error.",
         header=("Model", "Recipe", "Seeds", *(COLUMNS[metric][0] for metric in METRICS)),
         rows=tuple(
             (row.model, row.recipe, str(row.seeds), *(_estimate(row, name) for name in METRICS))
