@@ -265,7 +265,7 @@ def _trained(row: Score, run: Run) -> tuple[str, ...]:
         row.model,
         row.recipe,
         "; ".join(differences) or "nothing",
-        row.start,
+        _first_weights(row, run),
         f"{row.parameters:,}",
         row.pixels,
         str(row.epochs),
@@ -274,6 +274,14 @@ def _trained(row: Score, run: Run) -> tuple[str, ...]:
         row.device,
         f"{row.seconds / 60:.1f}",
     )
+
+
+def _first_weights(row: Score, run: Run) -> str:
+    """Name the row that a row starts from, rather than the path of its weights."""
+    start, rest = run.record.settings.start, row.start.partition(": ")[2]
+    if start.source != "row":
+        return row.start
+    return f"{start.model or row.model}/{start.recipe} on {start.dataset}: {rest}"
 
 
 def _pairs(found: Comparison) -> Part:
