@@ -12,7 +12,7 @@ import pytest
 
 from medlabel import files
 from medlabel.errors import MedlabelError
-from medlabel.params import Params
+from medlabel.params import Params, Start
 from medlabel.report import text
 from medlabel.report.benchmark import comparison, page, report, tables
 
@@ -92,6 +92,21 @@ def test_published_values_stand_beside_with_difference_and_verdict(
     assert unknown[4] == "28→224, –, –"
     assert unknown[6:9] == ["–"] * 3
     assert "Beside the published values on breastmnist" not in markdown
+
+
+@pytest.mark.parametrize(("model", "named"), [(None, "resnet18_acs"), ("vit3d", "vit3d")])
+def test_first_weights_of_another_row_name_it_and_not_its_path(
+    real: Bench, model: str | None, named: str
+) -> None:
+    found = comparison.read(real.comparison)
+    row = found.rows[0].model_copy(update={"start": "data/w.safetensors: 3 tensors, 0 anew"})
+    run = comparison.read_runs(found, real.runs)[row.name][0]
+    start = Start(source="row", dataset="vesselmnist3d", model=model, recipe="first")
+    settings = run.record.settings.model_copy(update={"start": start})
+    told = tables._first_weights(
+        row, replace(run, record=run.record.model_copy(update={"settings": settings}))
+    )
+    assert told == f"{named}/first on vesselmnist3d: 3 tensors, 0 anew"
 
 
 def test_training_tells_what_differs_from_the_protocol(markdown: str) -> None:
