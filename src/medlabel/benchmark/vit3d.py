@@ -51,7 +51,7 @@ class ViT3D(nn.Module):
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + patches, WIDTH))
         blocks: list[Any] = [Block(WIDTH, HEADS, qkv_bias=True) for _ in range(DEPTH)]
         for block in blocks:
-            # Over so few tokens torch's fused attention costs a CPU more than the whole rest.
+            # Over so few tokens torch's fused attention takes two fifths of a CPU's training step.
             block.attn.fused_attn = False
         self.blocks = nn.Sequential(*blocks)
         self.norm = nn.LayerNorm(WIDTH, eps=1e-6)
