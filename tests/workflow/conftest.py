@@ -67,6 +67,13 @@ class Workplace:
         assert result.returncode == 0, result.stderr
         return job_counts(result.stdout + result.stderr)
 
+    def made(self, *targets: str) -> dict[str, str]:
+        """Rule that made each file, by path, as Snakemake's summary has it."""
+        summary = self.snakemake(*targets, "--summary").stdout.splitlines()
+        header = next(i for i, line in enumerate(summary) if line.startswith("output_file"))
+        rows = [line.split("\t") for line in summary[header + 1 :]]
+        return {row[0]: row[2] for row in rows if len(row) > 2 and row[2] != "-"}
+
     def set(self, **sections: dict) -> None:
         """Overlay parameters."""
         path = self.folder / "params.yaml"

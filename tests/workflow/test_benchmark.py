@@ -107,9 +107,7 @@ def test_a_training_killed_outright_ends_as_one_left_alone(
 
 
 def test_every_file_of_its_rules_belongs_to_the_stage(benchmarked: Workplace) -> None:
-    summary = benchmarked.snakemake("benchmarks", "--summary").stdout.splitlines()
-    header = next(i for i, line in enumerate(summary) if line.startswith("output_file"))
-    made = {row[0] for row in (line.split("\t") for line in summary[header + 1 :]) if len(row) > 2}
+    made = benchmarked.made("benchmarks")
     entry = yaml.safe_load(
         yaml.safe_dump(PRESETS["full"].entry())
         .replace("${folders.data}", "data")

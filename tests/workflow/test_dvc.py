@@ -32,10 +32,7 @@ def within(path: str, folder: str) -> bool:
 
 
 def test_every_file_of_a_rule_belongs_to_the_stage_of_that_rule(finished: Workplace) -> None:
-    summary = finished.snakemake("--summary").stdout.splitlines()
-    header = next(i for i, line in enumerate(summary) if line.startswith("output_file"))
-    rows = [line.split("\t") for line in summary[header + 1 :]]
-    made = {row[0]: row[2] for row in rows if len(row) > 2 and row[2] != "-"}
+    made = finished.made()
     assert len(made) > 30
     stages = resolved(finished)
     rules_of = {stage.steps[0]: stage.steps for stage in STAGES}
