@@ -134,6 +134,10 @@ def test_dvc_keeps_a_complete_benchmark_and_restores_its_weights(
     again = copied.run("dvc", "repro", PRESETS["full"].address)
     assert again.returncode == 0, again.stderr
     assert "Running stage" not in again.stdout
+    (folder / "results" / "benchmarks" / "full_tables.md").unlink()
+    restored = copied.run("dvc", "repro", PRESETS["full"].address)
+    assert restored.returncode == 0, restored.stdout + restored.stderr
+    assert "Running stage" in restored.stdout
     weights = sorted((folder / "data" / "runs").rglob("weights.safetensors"))
     before = [path.read_bytes() for path in weights]
     shutil.rmtree(folder / "data" / "runs" / "full")

@@ -224,16 +224,18 @@ def record_in_dvc():
     """Tell DVC of a complete run, so that `dvc repro` finds nothing to do.
 
     Complete is a run of params.yaml as it stands, or of `benchmarks` with a preset's file alone. A
-    run of some rules only, or with another overlay, is not what those files say, and DVC's own
-    stages of the study run some rules only: none of these is recorded.
+    run of some rules only, or with another overlay, is not what those files say: neither is
+    recorded. What DVC itself runs it records itself, and keeps locked until then.
     """
     wanted, given = workflow.dag_settings, workflow.config_settings
-    if not Path(".dvc").is_dir() or wanted.until or wanted.omit_from or given.config:
+    if not Path(".dvc").is_dir() or "DVC_STAGE" in os.environ:
+        return
+    if wanted.until or wanted.omit_from or given.config:
         return
     overlay, *others = [os.path.relpath(p) for p in given.configfiles] or [None]
     preset = PRESETS.get(PARAMS.benchmark.name)
     if not wanted.targets and not overlay:
         shell("dvc commit --force --quiet dvc.yaml")
-    elif set(wanted.targets) == {"benchmarks"} and preset and not others:
-        if overlay == preset.overlay:
+    elif set(wanted.targets) == {"benchmarks"} and preset:
+        if overlay == preset.overlay and not others:
             shell("dvc commit --force --quiet {preset.address}")
