@@ -151,12 +151,17 @@ def archive_of_row(row):
     return f"{DATA}/raw/{row.dataset}{suffix}.npz"
 
 
+def weights_of(row, wildcards):
+    """Give the weights of the same repeat of a row."""
+    return f"{RUNS}/{row.name}/{wildcards.repeat}/weights.safetensors"
+
+
 def benchmark_start(wildcards):
     """Give the weights that a row starts from: of the same repeat of another row, or a file."""
     row = benchmark_row(wildcards)
     source = PARAMS.benchmark.source_of(row)
     if source:
-        return f"{RUNS}/{source.name}/{wildcards.repeat}/weights.safetensors"
+        return weights_of(source, wildcards)
     path = PARAMS.benchmark.require_recipe(row).start.path
     return [path] if path else []
 
@@ -170,11 +175,7 @@ def start_option(wildcards, input):
 def benchmark_teacher(wildcards):
     """Give the weights of the row that a row learns from, repeat by repeat."""
     teacher = PARAMS.benchmark.teacher_of(benchmark_row(wildcards))
-    return (
-        f"{RUNS}/{teacher.name}/{wildcards.repeat}/weights.safetensors"
-        if teacher
-        else []
-    )
+    return weights_of(teacher, wildcards) if teacher else []
 
 
 def teacher_option(wildcards, input):
