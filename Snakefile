@@ -1,23 +1,23 @@
-"""The study as a graph: parameters, rules, and what `snakemake` makes without a target."""
+"""The project as one graph: parameters, rules, and what `snakemake` makes without a target."""
 
+from snakemake.utils import min_version
 
-configfile: "params.yaml"
+min_version("9.27")
 
 
 report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/inputs.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/teacher.smk"
-include: "workflow/rules/student.smk"
+include: "workflow/rules/training.smk"
 include: "workflow/rules/results.smk"
-include: "workflow/rules/benchmark.smk"
 
 
 localrules:
     all,
-    benchmarks,
 
 
 onsuccess:
@@ -27,5 +27,31 @@ onsuccess:
 rule all:
     default_target: True
     input:
-        rules.study.output,
-        rules.report.output,
+        [reports_of(name) for name in PARAMS.default_studies],
+        LAYOUT.metrics,
+        CONTACT_SHEET,
+
+
+# `snakemake study_NAME` makes one study, whether or not it is made by default.
+for STUDY in PARAMS.studies:
+
+    rule:
+        name:
+            f"study_{STUDY}"
+        input:
+            reports_of(STUDY),
+        localrule: True
+
+
+# What version 0.1.0 called the supervised networks.
+rule benchmarks:
+    input:
+        [reports_of(name) for name in supervised_studies()],
+    localrule: True
+
+
+# DVC's stage of that name: all weights that studies use.
+rule encoders:
+    input:
+        all_encoder_files(),
+    localrule: True

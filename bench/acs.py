@@ -29,19 +29,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medlabel import compute, files, params
-from medlabel.benchmark import inputs, memory, models
-from medlabel.benchmark.convolutions import PlanarConv3d
-from medlabel.benchmark.inputs import Images
-from medlabel.benchmark.train import EVALUATION_BATCH
-from medlabel.data import archive
 from medlabel.evaluate.statistics import percentiles
+from medlabel.networks import registry
+from medlabel.networks.convolutions import PlanarConv3d
+from medlabel.params import TRUE, Trained, TrainingSettings
 from medlabel.randomness import stream
-from medlabel.teacher.embed import choose_precision
+from medlabel.training import memory
+from medlabel.training.examples import open_source
+from medlabel.training.inputs import Inputs
+from medlabel.training.loop import EVALUATION_BATCH, Images
 
 ROOT = Path(__file__).parent.parent
-DATASET, MODEL, RECIPE = "vesselmnist3d", "resnet18_acs", "official_3d"
+TRAINED = Trained("vesselmnist3d", TRUE, "resnet18_acs", "official_3d")
 WAYS = ("plain", "medlabel")
 RESAMPLES = 10_000
+VOLUMES = EVALUATION_BATCH[True]
 STEMS = {"steps": "dense", "epochs": "halved"}  # the plain way needs hours for dense epochs
 
 
@@ -97,12 +99,13 @@ def _child(options: argparse.Namespace, way: str, part: str, found: Path) -> dic
 def measure(options: argparse.Namespace) -> None:
     """Time steps, or train epochs, in this process; write what was found."""
     device = compute.prepare("cpu", options.threads)
-    images = archive.read(options.archive, DATASET, 28)
-    splits = {name: inputs.split_of(images, name, device) for name in ("train", "val")}
-    way = (Plain if options.way == "plain" else Medlabel)(STEMS[options.part])
+    settings = params.read([ROOT / "params.yaml"]).training(TRAINED)
+    archives = {TRAINED.images: options.archive}
+    examples = open_source(settings, archives, None, None, False, device).of(0)
+    way = (Plain if options.way == "plain" else Medlabel)(settings, STEMS[options.part])
     if options.part == "steps":
-        first = way.logits(splits["val"].pixels[:EVALUATION_BATCH])
-        seconds = _timed(way.epoch(splits["train"], options.steps + 1))
+        first = way.logits(examples.val.pixels[:VOLUMES])
+        seconds = _timed(way.epoch(examples.train, options.steps + 1))
         found = {
             "logits": first.tolist(),
             "seconds": seconds[1:],
@@ -111,9 +114,9 @@ def measure(options: argparse.Namespace) -> None:
         }
     else:
         for _ in range(options.epochs):
-            list(way.epoch(splits["train"], None))
-        scores = way.logits(splits["val"].pixels).softmax(dim=1)[:, 1]
-        found = {"scores": scores.tolist(), "labels": splits["val"].labels[:, 0].tolist()}
+            list(way.epoch(examples.train, None))
+        scores = way.logits(examples.val.pixels).softmax(dim=1)[:, 1]
+        found = {"scores": scores.tolist(), "labels": examples.val.targets.tolist()}
     files.write_json(options.found, found)
 
 
@@ -131,14 +134,20 @@ class Plain:
 
     precision = "fp32"
 
-    def __init__(self, stem: str) -> None:
+    def __init__(self, settings: TrainingSettings, stem: str) -> None:
         torch.manual_seed(0)
-        self.network = self.prepared(
-            models.build(MODEL, volumetric=True, channels=3, outputs=2, size=28, stem=stem)
+        recipe, size = settings.recipe, settings.edge
+        built = registry.build(
+            settings.network,
+            volumetric=True,
+            channels=recipe.channels,
+            outputs=2,
+            size=size,
+            stem=stem,
         )
-        recipe = params.read([ROOT / "params.yaml"]).benchmark.recipes[RECIPE]
+        self.network = self.prepared(built)
         self.batch_size, self.rate = recipe.batch_size, recipe.learning_rate
-        self.inputs = inputs.Inputs(DATASET, True, recipe)
+        self.inputs = Inputs(settings)
         self.inputs.reseed(0)
         self.random = np.random.default_rng(0)
         self.optimizer = self.optimizer_of(self.network)
@@ -169,7 +178,7 @@ class Plain:
         order = torch.from_numpy(self.random.permutation(len(train.pixels)))
         for picked in torch.split(order, self.batch_size)[:steps]:
             logits = self.answers(self.inputs.training(train.pixels[picked]))
-            loss = F.cross_entropy(logits, train.labels[picked, 0].long())
+            loss = F.cross_entropy(logits, train.targets[picked])
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
@@ -179,17 +188,17 @@ class Plain:
         """Return the logits of images as read."""
         self.network.eval()
         with torch.inference_mode():
-            parts = torch.split(pixels, EVALUATION_BATCH)
+            parts = torch.split(pixels, VOLUMES)
             return torch.cat([self.answers(self.inputs.judging(part)) for part in parts])
 
 
 class Medlabel(Plain):
-    """Training as `medlabel benchmark` does it."""
+    """Training as `medlabel train` does it."""
 
-    def __init__(self, stem: str) -> None:
+    def __init__(self, settings: TrainingSettings, stem: str) -> None:
         memory.keep()
-        self.precision = choose_precision("auto", torch.device("cpu"))
-        super().__init__(stem)
+        self.precision = compute.choose_precision("auto", torch.device("cpu"))
+        super().__init__(settings, stem)
 
     def prepared(self, network: nn.Module) -> nn.Module:
         """Take the network as it is built."""

@@ -15,7 +15,6 @@ import statistics
 import time
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,7 +27,7 @@ from PIL import Image
 
 from medlabel import compute, files
 from medlabel.randomness import stream
-from medlabel.teacher import embed, encoder, zeroshot
+from medlabel.teacher import encoder, tower, words
 
 MODEL = "ViT-B-32"
 BATCH = 64
@@ -39,8 +38,9 @@ YARDSTICK = 8
 TOKENS, WIDTH, HIDDEN, BLOCKS = 50, 768, 3072, 12
 PATCH = 32
 DIMENSION = 512
-TEMPLATES = ["This is a photo of the {}, and it's a type of organ"]
-WORDS = [["chest"], ["breast"]]
+SENTENCES = [
+    [f"This is a photo of the {organ}, and it's a type of organ"] for organ in ("chest", "breast")
+]
 
 
 def main() -> None:
@@ -52,15 +52,16 @@ def main() -> None:
         folder = write_encoder(Path(scratch) / MODEL)
         reference = encoder.load(folder, device)
     transform = image_transform_v2(PreprocessCfg(**reference.model.visual.preprocess_cfg), False)
-    precision = embed.choose_precision(options.precision, device)
-    ours = embed.cast(replace(reference, model=deepcopy(reference.model)), precision)
+    precision = tower.choose_precision(options.precision, device)
+    ours = tower.cast(deepcopy(reference.model), precision)
+    expected = reference.manifest.preprocessing
     ways: dict[str, Callable[[], np.ndarray]] = {
         "loop": lambda: straightforward(reference.model, transform, images),
-        "medlabel": lambda: batched(ours, images, precision),
+        "medlabel": lambda: batched(ours, expected, images, precision),
     }
     seconds, found = alternate(ways, options.rounds)
-    words = zeroshot.class_embeddings(reference, TEMPLATES, WORDS)
-    report = summary(seconds, found, words, len(images), precision)
+    described = words.class_embeddings(reference, SENTENCES)
+    report = summary(seconds, found, described, len(images), precision)
     print(json.dumps(report, indent=2))
     if options.out:
         files.write_json(options.out, report)
@@ -112,13 +113,14 @@ def straightforward(model: Any, transform: Callable[..., Any], images: np.ndarra
     return np.concatenate(rows)
 
 
-def batched(loaded: encoder.Encoder, images: np.ndarray, precision: embed.Precision) -> np.ndarray:
+def batched(
+    model: Any, expected: tower.Preprocessing, images: np.ndarray, precision: tower.Precision
+) -> np.ndarray:
     """Embed as `medlabel embed` does."""
     rows = []
     for first in range(0, len(images), BATCH):
-        pixels = images[first : first + BATCH]
-        batch = embed.preprocess(pixels, loaded.manifest.preprocessing)
-        rows.append(embed.encode_images(loaded, batch, precision))
+        batch = tower.preprocess(images[first : first + BATCH], expected)
+        rows.append(tower.encode(model, batch, precision))
     return np.concatenate(rows)
 
 
@@ -126,7 +128,7 @@ def alternate(
     ways: dict[str, Callable[[], np.ndarray]], rounds: int
 ) -> tuple[dict[str, list[float]], dict[str, np.ndarray]]:
     """Run all ways in turn, several times; return processor seconds and the last results."""
-    matrices = {f"matmul_{name}": _matmul(dtype) for name, dtype in embed.DTYPES.items()}
+    matrices = {f"matmul_{name}": _matmul(dtype) for name, dtype in tower.DTYPES.items()}
     seconds: dict[str, list[float]] = {name: [] for name in (*ways, *matrices)}
     found = {}
     for _ in range(rounds):
@@ -158,16 +160,16 @@ def arithmetic() -> float:
 def summary(
     seconds: dict[str, list[float]],
     found: dict[str, np.ndarray],
-    words: np.ndarray,
+    described: np.ndarray,
     count: int,
-    precision: embed.Precision,
+    precision: tower.Precision,
 ) -> dict[str, Any]:
     """Compare speed and results."""
     median = {name: statistics.median(values) for name, values in seconds.items()}
     product = 2.0 * YARDSTICK * TOKENS * WIDTH * HIDDEN / 1e9
-    rates = {name: product / median[f"matmul_{name}"] for name in embed.DTYPES}
+    rates = {name: product / median[f"matmul_{name}"] for name in tower.DTYPES}
     cosines = (found["loop"] * found["medlabel"]).sum(axis=1)
-    labels = {name: (rows @ words.T).argmax(axis=1) for name, rows in found.items()}
+    labels = {name: (rows @ described.T).argmax(axis=1) for name, rows in found.items()}
     gigaflops = count * arithmetic() / median["medlabel"] / 1e9
     return {
         "instructions": torch.backends.cpu.get_cpu_capability(),

@@ -20,6 +20,7 @@ import resource
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,6 +29,7 @@ import numpy as np
 
 from medlabel import files, params
 from medlabel.data import mixtures
+from medlabel.params import Contrastive, Mixture, Trained
 from medlabel.randomness import stream
 
 ROOT = Path(__file__).parent.parent
@@ -38,7 +40,7 @@ COUNTS = {
     "phantom_chest": {"train": 4708, "val": 524, "test": 624},
     "phantom_breast": {"train": 546, "val": 78, "test": 156},
 }
-IMAGE = ["dataset", "split", "row"]
+NAME, ENCODER = "phantom_bench", "phantom_clip@60"
 
 
 def main() -> None:
@@ -73,7 +75,7 @@ def compare(options: argparse.Namespace) -> None:
     with TemporaryDirectory() as scratch:
         world = Path(scratch)
         blocks = blocks_of(options.seeds, options.jobs)
-        prepare(world, blocks, options.encoder)
+        prepare(world, options.encoder)
         common = [sys.executable, __file__, "--world", str(world)]
         runs = [
             measure([[*common, "--part", "plain", "--seed", str(seed)]])
@@ -102,7 +104,7 @@ def compare(options: argparse.Namespace) -> None:
 
 
 def blocks_of(seeds: int, jobs: int) -> list[str]:
-    """Share the seeds out among processes, as `study.seeds_per_job` does."""
+    """Share the seeds out among processes, as `seeds_per_job` of a recipe does."""
     parts = np.array_split(np.arange(seeds), jobs)
     return [f"{part[0]:04d}-{part[-1]:04d}" for part in parts if len(part)]
 
@@ -118,8 +120,8 @@ def measure(commands: list[list[str]]) -> dict[str, float]:
     return {"wall": wall, "cpu": cpu}
 
 
-def prepare(world: Path, blocks: list[str], encoder: Path | None) -> None:
-    """Write what both sides read: archives, pool, draws, pseudo-labels and an encoder."""
+def prepare(world: Path, encoder: Path | None) -> None:
+    """Write what both sides read: archives, pool, labels and an encoder."""
     rng = stream(0, "bench", "students")
     for label, (dataset, counts) in enumerate(COUNTS.items()):
         arrays = {}
@@ -128,30 +130,48 @@ def prepare(world: Path, blocks: list[str], encoder: Path | None) -> None:
             arrays[f"{split}_images"] = noise.astype(np.uint8)
             arrays[f"{split}_labels"] = np.zeros((count, 1), np.uint8)
         files.write_npz(world / f"{dataset}.npz", arrays)
-    mixture = settings().mixture
-    mixtures.write_pool(mixture, archives(world), EDGE, world / "pool.parquet", 0)
-    for block in blocks:
-        mixtures.write_draw(mixture, world / "pool.parquet", block, world / f"{block}.parquet", 0)
-    table = files.read_parquet(world / "pool.parquet", "pool", ["label"])
-    wrong = rng.random(len(table)) < WRONG
-    table["pseudolabel"] = (table["label"] ^ wrong).astype(np.int8)
-    for label, entry in enumerate(mixture.classes):
-        table[f"p_{entry.name}"] = np.where(table["pseudolabel"] == label, 0.9, 0.1)
-    files.write_parquet(world / "pseudolabels.parquet", table)
+    mixtures.write_pool(NAME, mixture(), archives(world), world / "pool.parquet", 0)
+    table = mixtures.read_pool(world / "pool.parquet")
+    names = mixture().class_names
+    truth = table["class"].map(names.index).to_numpy()
+    given = truth ^ (rng.random(len(table)) < WRONG)
+    table = table.assign(label=truth.astype(np.int8), pseudolabel=given.astype(np.int8))
+    for label, name in enumerate(names):
+        table[f"p_{name}"] = np.where(given == label, 0.9, 0.1).astype(np.float32)
+    files.write_parquet(world / "labels.parquet", table.drop(columns="class"))
     if encoder:
         (world / "encoder").symlink_to(encoder.resolve())
     else:
         write_encoder(world / "encoder")
 
 
+@cache
 def settings() -> params.Params:
     """Return the default study on the bench's own datasets, without early stopping."""
     content = params.read_yaml(ROOT / "params.yaml")
-    content["mixture"]["name"] = "phantom_bench"
-    for entry, dataset in zip(content["mixture"]["classes"], COUNTS, strict=True):
+    classes = [dict(entry) for entry in content["mixtures"]["breast_pneumonia"]["classes"]]
+    for entry, dataset in zip(classes, COUNTS, strict=True):
         entry["dataset"] = dataset
-    content["student"]["patience"] = content["student"]["epochs"]
+    content["mixtures"][NAME] = {"extends": "breast_pneumonia", "classes": classes}
+    content["recipes"]["capstone"]["patience"] = None
     return params.validate(content, "params.yaml")
+
+
+def mixture() -> Mixture:
+    """Return the mixture of both datasets."""
+    return settings().mixtures[NAME]
+
+
+def trained() -> Trained:
+    """Return the students of the default study, on these images."""
+    return Trained(NAME, f"{ENCODER}+capstone+zeroshot", "capstone", "capstone")
+
+
+def encoder_settings() -> Contrastive:
+    """Return the teacher's parameters."""
+    found = settings().encoders[ENCODER.partition("@")[0]]
+    assert isinstance(found, Contrastive)
+    return found
 
 
 def archives(world: Path) -> dict[str, Path]:
@@ -167,7 +187,7 @@ def write_encoder(folder: Path) -> None:
     from medlabel.teacher import encoder, pretrain
 
     torch.manual_seed(0)
-    architecture = pretrain.model_config(settings().pretrain, EDGE)
+    architecture = pretrain.model_config(encoder_settings(), EDGE)
     config = {
         "model_cfg": architecture,
         "preprocess_cfg": pretrain.preprocess_config(EDGE),
@@ -181,39 +201,36 @@ def embed_pool(world: Path) -> None:
     from medlabel.teacher import embed
 
     embed.embed(
-        encoders=[world / "encoder"],
-        archives=archives(world),
-        pool=world / "pool.parquet",
-        targets=[world / "embeddings.parquet"],
-        settings=settings().embed,
-        cache=world / "cache",
-        device="cpu",
-        threads=1,
+        {ENCODER: world / "encoder"},
+        archives(world),
+        mixture(),
+        world / "pool.parquet",
+        world / "embeddings.parquet",
+        encoder_settings(),
+        world / "cache",
+        "cpu",
+        1,
     )
 
 
 def train_block(world: Path, block: str) -> None:
-    """Train one block of seeds, as the step `students` does."""
-    from medlabel.student import students
+    """Train one block of seeds, as the step `train` does."""
+    from medlabel.training import run
 
-    chosen = settings()
-    students.train_block(
-        draw=world / f"{block}.parquet",
-        archives=archives(world),
-        pseudolabels=world / "pseudolabels.parquet",
-        labels=students.Labels.TEACHER,
-        block=block,
-        predictions=world / f"{block}.predictions.parquet",
-        curves=world / f"{block}.curves.parquet",
-        weights=world / f"{block}.safetensors",
-        settings=chosen.student,
-        pseudolabel=chosen.pseudolabel,
-        classes=[entry.name for entry in chosen.mixture.classes],
-        size=EDGE,
-        keep_weights=[0],
-        device="cpu",
-        threads=1,
-        seed=0,
+    run.run(
+        trained(),
+        settings().training(trained()),
+        block,
+        archives(world),
+        world / "pool.parquet",
+        world / "labels.parquet",
+        [],
+        None,
+        world / block,
+        world / f"{block}.pt",
+        "cpu",
+        1,
+        "bench",
     )
 
 
@@ -224,18 +241,19 @@ def plain(world: Path, seed: int) -> None:
     import torch
     from PIL import Image
 
-    draw = pd.read_parquet(next(world.glob("0000-????.parquet"))).query("seed == @seed")
+    draw = mixtures.draw(mixture(), pd.read_parquet(world / "pool.parquet"), seed, 0)
     arrays = {dataset: np.load(path) for dataset, path in archives(world).items()}
     loaded = {(name, split): arrays[name][f"{split}_images"] for name, split in _splits(draw)}
-    images = [loaded[name, split][row] for name, split, row in draw[IMAGE].itertuples(index=False)]
+    rows = draw[mixtures.IMAGE].itertuples(index=False)
+    images = [loaded[name, split][row] for name, split, row in rows]
     model, transform = open_clip.create_model_from_pretrained(f"local-dir:{world / 'encoder'}")
     model.eval()
     with torch.no_grad():
         for first in range(0, len(images), BATCH):
             batch = [transform(Image.fromarray(image)) for image in images[first : first + BATCH]]
             model.encode_image(torch.stack(batch), normalize=True)
-    labels = pd.read_parquet(world / "pseudolabels.parquet")
-    joined = draw.merge(labels, on=["role", *IMAGE])["pseudolabel"].to_numpy()
+    labels = pd.read_parquet(world / "labels.parquet")
+    joined = draw.merge(labels, on=["role", *mixtures.IMAGE])["pseudolabel"].to_numpy()
     training = (draw["role"] == "train").to_numpy(copy=True)
     pixels = torch.from_numpy(np.stack(images)[:, None]).float() / 127.5 - 1
     train_plainly(pixels[training], torch.tensor(joined[training]).long(), seed)
@@ -250,20 +268,23 @@ def train_plainly(pixels: Any, labels: Any, seed: int) -> None:
     import torch
     from torch.utils.data import DataLoader, TensorDataset, random_split
 
-    from medlabel.student.models import build
+    from medlabel.networks.registry import build
 
-    chosen = settings().student
+    chosen = settings().training(trained())
+    recipe = chosen.recipe
     torch.manual_seed(seed)
-    network = build(chosen.model, 1, 2, EDGE)
-    held_back = round(chosen.validation_fraction * len(pixels) + 0.5)
+    network = build(
+        chosen.network, volumetric=False, channels=1, outputs=2, size=EDGE, stem=recipe.stem
+    )
+    held_back = round((recipe.validation_fraction or 0) * len(pixels) + 0.5)
     parts = random_split(TensorDataset(pixels, labels), [len(pixels) - held_back, held_back])
-    training = DataLoader(parts[0], chosen.batch_size, shuffle=True)
-    validation = DataLoader(parts[1], chosen.batch_size)
+    training = DataLoader(parts[0], recipe.batch_size, shuffle=True)
+    validation = DataLoader(parts[1], recipe.batch_size)
     optimizer = torch.optim.SGD(
-        network.parameters(), chosen.optimizer.lr, momentum=chosen.optimizer.momentum
+        network.parameters(), recipe.learning_rate, momentum=recipe.momentum
     )
     loss_of = torch.nn.CrossEntropyLoss()
-    for _ in range(chosen.epochs):
+    for _ in range(recipe.epochs):
         network.train()
         for images, wanted in training:
             optimizer.zero_grad()

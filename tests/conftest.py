@@ -6,8 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from medlabel import params as parameters
+
+# No test depends on how busy the machine is.
+settings.register_profile("medlabel", deadline=None)
+settings.load_profile("medlabel")
 
 ROOT = Path(__file__).parent.parent
 OFFICIAL_FILES = ("breastmnist.npz", "pneumoniamnist.npz", "vesselmnist3d.npz")

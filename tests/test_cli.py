@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from medlabel import __version__
-from medlabel.steps import STEPS
+from medlabel.cli import STEPS
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "open_clip", "pandas", "matplotlib", "monai", "sklearn", "scipy")
@@ -17,7 +17,7 @@ HEAVY = ("torch", "open_clip", "pandas", "matplotlib", "monai", "sklearn", "scip
 
 def medlabel(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", "from medlabel.cli import main; main()", *arguments],
+        [sys.executable, "-m", "medlabel", *arguments],
         cwd=cwd,
         capture_output=True,
         text=True,
@@ -28,8 +28,8 @@ def medlabel(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[s
 def test_there_is_a_command_for_each_step() -> None:
     shown = medlabel("--help")
     assert shown.returncode == 0
-    for step in STEPS.values():
-        assert f"  {step.name} " in shown.stdout
+    for step in STEPS:
+        assert f"  {step.__name__} " in shown.stdout
     assert medlabel("--version").stdout.strip() == __version__
 
 
@@ -41,34 +41,37 @@ def test_the_command_line_imports_nothing_heavy() -> None:
     assert result.stderr.strip() == "[]"
 
 
+TRAINING = "breast_pneumonia/phantom_clip@6+capstone+zeroshot/capstone/capstone"
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--set", "seed=-1", "mix"], "params.yaml: seed: -1 given"),
-        (["--params", "absent.yaml", "mix"], "absent.yaml: no such parameter file"),
-        (["mix"], "pool.parquet: no such file or folder; it is made by `medlabel pool`"),
+        (["--set", "seed=-1", "pool", "x"], "params.yaml: seed: -1 given"),
+        (["--params", "absent.yaml", "phantoms"], "absent.yaml: no such parameter file"),
+        (["pool", "breast"], "mixtures: 'breast' given, one of breast_pneumonia, "),
+        (["pool", "breast_pneumonia"], "pneumoniamnist.npz: no such file or folder; it is made"),
+        (["fetch", "BreastMNIST"], "'BreastMNIST' given, which is no dataset of MedMNIST; did you"),
+        (["fetch", "breastmnst"], "did you mean breastmnist"),
+        (["fetch", "breastmnist_32"], "breastmnist is published in 28, 64, 128, 224"),
+        (["train", "a/b/c/d", "--block", "0000-0001"], "no study of the parameters asks for this"),
+        (["train", TRAINING, "--block", "1-2"], "'1-2' given; first-last with four digits"),
+        (["adopt", "phantom_clip"], "encoders.phantom_clip: kind contrastive given; open_clip ex"),
+        (["pseudolabel", "breast_pneumonia", "oops"], "'oops' given; encoder+prompts+labelling"),
         (
-            ["pool", "--archive", "a.npz", "--target", "x.parquet", "--audit", "x.json"],
-            "--archive: 1 given; one file for each of pneumoniamnist, breastmnist expected",
+            ["label", ".", "--encoder", "e", "--target", "t.csv"],
+            'give either --classes "one, other"',
         ),
         (
-            [
-                *("students", "--archive", "a.npz", "--archive", "b.npz", "--draw", "d.parquet"),
-                *("--block", "0000-0001", "--arm", "guessed", "--predictions", "p.parquet"),
-                *("--curves", "c.parquet", "--weights", "w.safetensors"),
-            ],
-            "--arm: 'guessed' given; one of true, permuted_phantom_clip_step00006",
+            ["label", ".", "--encoder", "e", "--target", "t.csv", "--classes", "one"],
+            "label: 1 classes given; at least two expected",
         ),
     ],
-    ids=["value", "file", "input", "archives", "arm"],
 )
 def test_an_expected_failure_is_one_line(
     tmp_path: Path, arguments: list[str], expected: str
 ) -> None:
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
-    if arguments[-1] == "mix":
-        pool = ["--pool", "pool.parquet", "--block", "0000-0001", "--target", "draw.parquet"]
-        arguments = [*arguments, *pool]
     result = medlabel(*arguments, cwd=tmp_path)
     assert result.returncode == 1
     assert result.stdout == ""

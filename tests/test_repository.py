@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from medlabel import params as parameters
-from medlabel.stages import BENCHMARKS_FILE, PRESETS, Preset, benchmarks_yaml, dvc_yaml
+from medlabel import layout, params
+from medlabel.params import studies
 
 ROOT = Path(__file__).parent.parent
 
@@ -63,16 +65,45 @@ def test_every_locked_file_has_a_hash_and_no_address() -> None:
     assert "://" not in text
 
 
-def test_dvc_stages_are_current() -> None:
-    assert (ROOT / "dvc.yaml").read_text() == dvc_yaml(), "run: medlabel stages"
-    assert (ROOT / BENCHMARKS_FILE).read_text() == benchmarks_yaml(), "run: medlabel stages"
+@pytest.fixture(params=params.read([ROOT / "params.yaml"]).default_studies)
+def committed(request: pytest.FixtureRequest) -> tuple[str, Path]:
+    """A default study and the folder of its committed results."""
+    found = params.read([ROOT / "params.yaml"])
+    return request.param, ROOT / layout.of(found).study(request.param, "")
 
 
-@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS.keys())
-def test_presets_are_those_of_their_files(preset: Preset) -> None:
-    overlays = [ROOT / preset.overlay] if preset.overlay else []
-    given = parameters.read([ROOT / "params.yaml", *overlays])
-    assert given.benchmark.name == preset.name
+def test_the_committed_results_are_those_of_the_parameters(committed: tuple[str, Path]) -> None:
+    study, folder = committed
+    content = json.loads((folder / "study.json").read_text())
+    cells = [[c[key] for key in studies.KEYS] + [c["seeds"]] for c in content["cells"]]
+    grid = params.read([ROOT / "params.yaml"]).grids[study]
+    wanted = [[getattr(cell, key) for key in studies.KEYS] + [cell.seeds] for cell in grid]
+    assert cells == wanted, f"run snakemake study_{study}"
+
+
+def test_committed_pages_and_tables_show_the_committed_numbers(
+    committed: tuple[str, Path],
+) -> None:
+    """A page in Git was stale once: drawn before the numbers beside it changed."""
+    study, folder = committed
+    content = json.loads((folder / "study.json").read_text())
+    texts = [(folder / name).read_text() for name in ("tables.md", "report.html")]
+    for cell in content["cells"]:
+        for arm, scores in cell["arms"].items():
+            shown = f"{100 * scores['accuracy']['mean']:.2f} ("
+            assert all(shown in text for text in texts), f"{arm}: run snakemake study_{study}"
+
+
+def test_headline_metrics_are_a_screenful_of_numbers() -> None:
+    def numbers(content: Any) -> list[float]:
+        if isinstance(content, dict):
+            return [one for value in content.values() for one in numbers(value)]
+        assert isinstance(content, int | float)
+        return [content]
+
+    metrics = json.loads((ROOT / "results" / "metrics.json").read_text())
+    assert set(metrics) == set(params.read([ROOT / "params.yaml"]).default_studies)
+    assert len(numbers(metrics)) <= 30
 
 
 def test_no_committed_file_is_large_or_holds_images_of_people() -> None:

@@ -1,3 +1,3 @@
 """Label medical images without a human labeller, and measure how well that works."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from medlabel.errors import MedlabelError
 
@@ -41,3 +43,33 @@ def prepare(device: str, threads: int) -> torch.device:
             "device: 'cuda' given, but torch finds no CUDA device here; use auto or cpu."
         )
     return torch.device("cuda" if available and device != "cpu" else "cpu")
+
+
+def choose_precision(
+    wanted: Literal["auto", "fp32", "bf16"], device: torch.device
+) -> Literal["fp32", "bf16"]:
+    """Return bf16 where the processor multiplies bfloat16 matrices in hardware, else fp32.
+
+    Without such instructions bfloat16 is emulated, ten times slower than float32.
+    """
+    if wanted != "auto":
+        return wanted
+    import torch
+
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    able = torch.cpu.get_capabilities()
+    return "bf16" if able.get("avx512_bf16") or able.get("amx_bf16") else "fp32"
+
+
+def processor(device: torch.device, threads: int) -> str:
+    """Name what a result was computed on, such as ``"AMD EPYC, 2 threads"``."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    facts = Path("/proc/cpuinfo")  # Linux alone has it
+    lines = facts.read_text(encoding="utf-8").splitlines() if facts.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.processor() or platform.machine()
+    return f"{name}, {threads} thread{'s' if threads > 1 else ''}"

@@ -6,11 +6,9 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
-import tokenize
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,21 +21,11 @@ from medlabel.errors import MedlabelError
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 CHUNK_BYTES = 1 << 20
-
-# What numpy and zipfile raise, flipped bit by flipped bit, on an archive that is not whole.
-BROKEN_ARCHIVE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    tokenize.TokenError,
-    EOFError,
-    OSError,
-    MemoryError,
-    RuntimeError,
-    AttributeError,
-    TypeError,
-)
+LONGEST_STEM = 40  # of partial files: most file systems allow 255 bytes a name
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -47,7 +35,8 @@ def replacing(target: Path) -> Iterator[Path]:
     Parameters
     ----------
     target
-        The file to create or replace; missing parent folders are made.
+        The file to create or replace; missing parent folders are made. Its mode is what the
+        umask leaves, as for any new file.
 
     Yields
     ------
@@ -57,38 +46,75 @@ def replacing(target: Path) -> Iterator[Path]:
     Raises
     ------
     MedlabelError
-        When the disk is full. `target` is then as it was before.
+        When the disk is full or `target` cannot be written. It is then as it was before.
     """
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            prefix=f".{target.stem}.", suffix=target.suffix, dir=target.parent
-        )
-    except OSError as error:
-        raise disk_error(error, target) from error
-    os.close(handle)
-    partial = Path(name)
+    partial = _beside(target)
+    mode = partial.stat().st_mode
     try:
         yield partial
-        partial.chmod(0o644)
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
-        partial.replace(target)
+        try:
+            if partial.stat().st_mode != mode:  # safetensors puts a file of its own in the place
+                partial.chmod(mode & 0o7777)
+            with partial.open("rb") as written:
+                os.fsync(written.fileno())
+            partial.replace(target)
+        except OSError as error:
+            raise _refusal(error, target) from error
     except (OSError, RuntimeError, SafetensorError) as error:
-        raise disk_error(error, target) from error
+        raise write_error(error, target) from error
     finally:
         partial.unlink(missing_ok=True)
 
 
-def disk_error(error: Exception, target: Path) -> Exception:
+def require_writable(target: Path) -> None:
+    """Make sure that a file can be written, before hours of work are spent on it.
+
+    Raises
+    ------
+    MedlabelError
+        When `target` is a folder, or its folder cannot be written to.
+    """
+    try:
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    except OSError as error:
+        raise _refusal(error, target) from error
+    _beside(target).unlink()
+
+
+def _beside(target: Path) -> Path:
+    """Create an empty file in the folder of `target`, with the mode that the umask leaves."""
+    stem = target.stem[:LONGEST_STEM]
+    partial = target.with_name(f".{stem}.{secrets.token_hex(8)}{target.suffix}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except OSError as error:
+        raise _refusal(error, target) from error
+    return partial
+
+
+def _refusal(error: OSError, target: Path) -> Exception:
+    """Say in one line why the file system does not let `target` be written."""
+    if error.errno in FULL:
+        return write_error(error, target)
+    if error.errno == errno.EISDIR:
+        return MedlabelError(f"{target}: expected a file to write, found a folder; name a file.")
+    reason = error.strerror or str(error)
+    return MedlabelError(
+        f"{target}: cannot be written ({reason}); choose another place, or make "
+        f"{target.parent} a folder that you may write to."
+    )
+
+
+def write_error(error: Exception, target: Path) -> Exception:
     """Turn "no space left" and "quota exceeded" into one clear line; give others back.
 
     torch and safetensors wrap the system's error in their own and keep only its text, or lose it:
     then the space that is left decides.
     """
-    full = (errno.ENOSPC, errno.EDQUOT)
     wrapped = not isinstance(error, OSError | MedlabelError)
-    if (isinstance(error, OSError) and error.errno in full) or (
+    if (isinstance(error, OSError) and error.errno in FULL) or (
         wrapped and (os.strerror(errno.ENOSPC) in str(error) or _is_full(target.parent))
     ):
         return MedlabelError(
@@ -120,14 +146,22 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
 
 
 def require(path: Path, made_by: str) -> Path:
-    """Return `path` if it exists.
+    """Return `path` if it exists and may be read.
 
     Raises
     ------
     MedlabelError
         Naming the missing file and the step that makes it.
     """
-    if not path.exists():
+    try:
+        found, readable = path.exists(), os.access(path, os.R_OK)
+    except PermissionError:  # a folder above is closed
+        found, readable = True, False
+    if found and not readable:
+        raise MedlabelError(
+            f"{path}: may not be read by this user; ask its owner, or change its mode."
+        )
+    if not found:
         raise MedlabelError(
             f"{path}: no such file or folder; it is made by `medlabel {made_by}`, "
             f"or by running `snakemake`."
@@ -173,23 +207,32 @@ def read_parquet(path: Path, made_by: str, columns: Sequence[str]) -> pd.DataFra
     MedlabelError
         When the file is missing, is not parquet, or lacks a column.
     """
-    import pandas as pd
-    from pyarrow import ArrowInvalid
-
-    try:
-        table = pd.read_parquet(require(path, made_by))
-    except (ArrowInvalid, OSError) as error:
-        raise MedlabelError(
-            f"{path}: expected a parquet table, found something else ({error}); delete the file "
-            f"and run `medlabel {made_by}` again."
-        ) from error
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        raise MedlabelError(
-            f"{path}: expected the columns {', '.join(columns)}, but {', '.join(missing)} is "
-            f"missing; delete the file and run `medlabel {made_by}` again."
-        )
+    table: pd.DataFrame = read_arrow(path, made_by, columns, others=True).to_pandas()
     return table
+
+
+def read_arrow(path: Path, made_by: str, columns: Sequence[str], others: bool = False) -> pa.Table:
+    """As `read_parquet`, with `columns` alone unless `others` are wanted too, and as Arrow has it.
+
+    A column of vectors is read whole here, where pandas would make an object of each.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    remedy = f"delete the file and run `medlabel {made_by}` again"
+    try:
+        with pq.ParquetFile(require(path, made_by)) as file:
+            names = file.schema_arrow.names
+            if missing := [column for column in columns if column not in names]:
+                raise MedlabelError(
+                    f"{path}: expected the columns {', '.join(columns)}, but {', '.join(missing)} "
+                    f"is missing; {remedy}."
+                )
+            return file.read(None if others else list(columns))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise MedlabelError(
+            f"{path}: expected a parquet table, found something else ({error}); {remedy}."
+        ) from error
 
 
 def write_npz(target: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -200,27 +243,3 @@ def write_npz(target: Path, arrays: dict[str, np.ndarray]) -> None:
             entry.compress_type = zipfile.ZIP_DEFLATED
             with file.open(entry, "w", force_zip64=True) as stream:
                 np.lib.format.write_array(stream, np.asanyarray(array), allow_pickle=False)
-
-
-def read_npz(path: Path, made_by: str) -> dict[str, np.ndarray]:
-    """Read every array of a .npz file; pickled objects are never loaded.
-
-    Raises
-    ------
-    MedlabelError
-        When the file is missing, truncated, altered (a member's CRC-32 does not match), no .npz,
-        or holds pickled objects.
-    """
-    remedy = f"delete the file and run `medlabel {made_by}` again"
-    try:
-        with np.load(require(path, made_by), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except ValueError as error:
-        found = "pickled Python objects" if "allow_pickle" in str(error) else str(error)
-        raise MedlabelError(
-            f"{path}: expected a .npz of plain arrays, found {found}; {remedy}."
-        ) from error
-    except BROKEN_ARCHIVE as error:
-        raise MedlabelError(
-            f"{path}: expected a whole .npz, found a truncated or altered file ({error}); {remedy}."
-        ) from error

@@ -14,7 +14,8 @@ from hypothesis.extra import numpy as arrays_of
 from PIL import Image
 
 from medlabel import files
-from medlabel.data import archive
+from medlabel.data import archive, npz
+from medlabel.data.pixels import luma
 from medlabel.errors import MedlabelError
 
 COUNTS = {"train": 5, "val": 3, "test": 4}
@@ -165,6 +166,7 @@ def test_an_altered_file_never_gives_other_pixels(tmp_path):
     path = written(tmp_path, content())
     whole = path.read_bytes()
     before = archive.read(path, "breastmnist")
+    assert len(dict(before.images)) == 3
     refused = 0
     for position in range(0, len(whole), 7):
         altered = bytearray(whole)
@@ -172,11 +174,12 @@ def test_an_altered_file_never_gives_other_pixels(tmp_path):
         path.write_bytes(altered)
         try:
             after = archive.read(path, "breastmnist")
+            images = dict(after.images)
         except MedlabelError:
             refused += 1
             continue
         for split in archive.SPLITS:  # Such as a changed time stamp of a member.
-            np.testing.assert_array_equal(after.images[split], before.images[split])
+            np.testing.assert_array_equal(images[split], before.images[split])
             np.testing.assert_array_equal(after.labels[split], before.labels[split])
     assert refused > len(whole) // 7 // 2
 
@@ -219,14 +222,14 @@ def test_pixels_are_those_of_pillow_in_the_order_of_the_table(sources, table, ch
 @given(arrays_of.arrays(np.uint8, (2, 8, 8, 3)))
 def test_luma_is_bit_for_bit_pillows(images):
     expected = [np.asarray(Image.fromarray(image).convert("L")) for image in images]
-    np.testing.assert_array_equal(archive._luma(images), expected)
+    np.testing.assert_array_equal(luma(images), expected)
 
 
 def test_luma_agrees_with_pillow_on_every_extreme():
     steps = np.array([0, 1, 2, 3, 31, 63, 64, 126, 127, 128, 191, 253, 254, 255], dtype=np.uint8)
     image = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(1, -1, len(steps), 3)
     np.testing.assert_array_equal(
-        archive._luma(image)[0], np.asarray(Image.fromarray(image[0]).convert("L"))
+        luma(image)[0], np.asarray(Image.fromarray(image[0]).convert("L"))
     )
 
 
@@ -257,8 +260,32 @@ def test_sizes_and_volumes_do_not_mix(tmp_path, sources):
     with pytest.raises(MedlabelError, match="expected 28 pixels, found breastmnist: 8"):
         archive.pixels(sources, table, 1, size=28)
     volumes = archive.read(written(tmp_path, content((8, 8, 8))), "vesselmnist3d")
-    with pytest.raises(MedlabelError, match="vesselmnist3d: expected images, found volumes"):
+    table = table.assign(dataset="vesselmnist3d")
+    with pytest.raises(MedlabelError, match=r"expected images, found volumes of vesselmnist3d; pr"):
         archive.pixels({**sources, "vesselmnist3d": volumes}, table, 1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_volumes_become_images_of_their_brightest_voxels(tmp_path, channels):
+    members = content((8, 8, 8))
+    volumes = archive.read(written(tmp_path, members), "vesselmnist3d")
+    table = pd.DataFrame({"dataset": "vesselmnist3d", "split": "val", "row": [2, 0, 2]})
+    found = archive.pixels({"vesselmnist3d": volumes}, table, channels, projection="maximum")
+    expected = members["val_images"].max(axis=1)[[2, 0, 2]]
+    for plane in [found] if channels == 1 else np.moveaxis(found, -1, 0):
+        np.testing.assert_array_equal(plane, expected)
+
+
+@given(rows=st.lists(st.integers(0, 4), max_size=9), block=st.integers(1, 400))
+def test_streamed_rows_are_those_of_the_whole_array(sources, rows, block):
+    images = archive.Images(sources["breastmnist"].images.members)
+    found = np.zeros((len(rows), 8, 8), np.uint8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(archive, "KEPT_BYTES", 0)
+        patch.setattr(npz, "BLOCK_BYTES", block)
+        for positions, part in images.some("train", np.array(rows, np.int32)):
+            found[positions] = part
+    np.testing.assert_array_equal(found, images["train"][np.array(rows, int)])
 
 
 @pytest.mark.real
@@ -272,4 +299,4 @@ def test_sizes_and_volumes_do_not_mix(tmp_path, sources):
 )
 def test_official_files_are_accepted(mirror, dataset, shape):
     read = archive.read(mirror / f"{dataset}.npz", dataset, size=28)
-    assert read.images["train"].shape == shape
+    assert read.images.shape("train") == read.images["train"].shape == shape

@@ -11,7 +11,7 @@ from scipy import ndimage
 from medlabel import files
 from medlabel.data import archive, catalogue, phantoms
 from medlabel.data.phantoms import canvas, scanner, vessels
-from medlabel.params import PhantomCounts, Phantoms
+from medlabel.params import Counts, Phantoms
 
 COLOUR = {"phantom_retina", "phantom_blood", "phantom_skin", "phantom_colon"}
 
@@ -169,12 +169,13 @@ def test_breast_merges_benign_and_normal_into_one_label() -> None:
 
 
 def test_write_makes_an_archive_and_its_captions(tmp_path: Path) -> None:
-    settings = Phantoms(size=28, counts=PhantomCounts(train=5, val=3, test=2), artefacts=False)
+    counts = Counts(train=5, val=3, test=2)
+    settings = Phantoms(size=28, counts=counts, volumes=counts, artefacts=False)
     targets = [
         (tmp_path / f"{name}.npz", tmp_path / f"{name}.parquet") for name in ("first", "second")
     ]
     for target, captions in targets:
-        phantoms.write("phantom_skin", target, captions, settings, seed=5)
+        phantoms.write("phantom_skin", target, captions, counts, settings, seed=5)
     (target, captions), (again, captions_again) = targets
     assert target.read_bytes() == again.read_bytes()
     assert captions.read_bytes() == captions_again.read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -45,20 +46,22 @@ def test_crossed_interval_keeps_the_chance_that_all_seeds_share() -> None:
     # One shift of all seeds in each resampling: more seeds must not average it out.
     shift = generator().normal(size=(4000, 1))
     for seeds in (2, 200):
-        low, high = statistics.crossed_interval(shift.repeat(seeds, axis=1), 0.95, generator())
+        low, high = statistics.crossed_interval(
+            shift.repeat(seeds, axis=1)[:, None], 0.95, generator()
+        )
         assert (low, high) == pytest.approx((-1.96, 1.96), abs=0.15)
 
 
 def test_crossed_interval_also_resamples_seeds() -> None:
     values = generator().normal(size=50)
-    low, high = statistics.crossed_interval(np.tile(values, (4000, 1)), 0.95, generator())
+    low, high = statistics.crossed_interval(np.tile(values, (4000, 1, 1)), 0.95, generator())
     half = 1.96 * values.std() / np.sqrt(50)
     assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.03)
 
 
 def test_crossed_interval_passes_over_undefined_values() -> None:
-    replicates = np.ones((100, 3))
-    replicates[::2, 1] = np.nan
+    replicates = np.ones((100, 1, 3))
+    replicates[::2, :, 1] = np.nan
     replicates[5] = np.nan
     assert statistics.crossed_interval(replicates, 0.95, generator()) == (1.0, 1.0)
 
@@ -123,3 +126,82 @@ def test_holm_is_the_closed_test_of_bonferroni(p_values: list[float]) -> None:
         )
         worst = max((len(some) + 1) * min([*some, p_values[index]]) for some in subsets)
         assert adjusted == pytest.approx(min(worst, 1))
+
+
+def test_crossed_interval_keeps_the_chance_that_seeds_of_a_pretraining_share() -> None:
+    # Pretrainings differ and seeds do not: more seeds must not average the difference out.
+    runs = generator().normal(size=(6, 1))
+    widths = []
+    for seeds in (2, 200):
+        values = np.broadcast_to(runs, (4000, 6, seeds))
+        low, high = statistics.crossed_interval(values, 0.95, generator())
+        widths.append(high - low)
+    assert widths[0] == pytest.approx(widths[1], rel=0.1)
+    assert widths[0] == pytest.approx(2 * 1.96 * runs.std() / np.sqrt(6), rel=0.15)
+
+
+def coverage(covers: Callable[[np.random.Generator], bool], repeats: int = 300) -> float:
+    random = generator()
+    return float(np.mean([covers(random) for _ in range(repeats)]))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "least", "most"), [(3, 0.6, 0.9), (10, 0.85, 0.96), (30, 0.9, 0.98)]
+)
+def test_what_the_interval_over_seeds_covers(seeds: int, least: float, most: float) -> None:
+    """Nominally 95 %: about that with 30 seeds, and clearly less with 3."""
+
+    def covers(random: np.random.Generator) -> bool:
+        low, high = statistics.interval(random.normal(size=seeds), 0.95, 400, random)
+        return low <= 0 <= high
+
+    assert least <= coverage(covers) <= most
+
+
+def test_what_the_crossed_interval_covers_beside_that_over_seeds() -> None:
+    """A score whose images count too: seeds alone know nothing of these, crossed intervals do."""
+    kept: dict[str, list[bool]] = {"seeds": [], "crossed": []}
+    random = generator()
+    for _ in range(300):
+        images, seeds = random.normal(size=60), random.normal(scale=0.1, size=10)
+        noise = random.normal(size=(10, 60))
+        values = images + seeds[:, None] + noise  # of each seed on each image; expected: zero
+        counts = random.multinomial(60, np.full(60, 1 / 60), size=400) / 60
+        low, high = statistics.crossed_interval((counts @ values.T)[:, None], 0.95, random)
+        kept["crossed"].append(low <= 0 <= high)
+        low, high = statistics.interval(values.mean(axis=1), 0.95, 400, random)
+        kept["seeds"].append(low <= 0 <= high)
+    assert np.mean(kept["seeds"]) < 0.8
+    assert np.mean(kept["crossed"]) >= 0.9
+
+
+def test_p_beyond_zero_is_never_zero_and_one_for_none() -> None:
+    assert statistics.beyond_zero(np.full(999, 0.3)) == 2 / 1000
+    assert statistics.beyond_zero(np.zeros(999)) == 1.0
+    assert statistics.beyond_zero(np.r_[np.full(95, 1.0), np.full(4, -1.0)]) == 0.1
+
+
+@pytest.mark.parametrize(
+    ("teacher", "gain", "expected"),
+    [
+        ([0.7, 0.8, 0.9], [0.1, 0.05, -0.05], 0.85),
+        ([0.9, 0.7, 0.8], [-0.05, 0.1, 0.05], 0.85),  # any order
+        ([0.7, 0.8, 0.9], [0.1, 0.05, 0.01], None),  # always helps
+        ([0.7, 0.8, 0.9], [-0.1, -0.05, 0.0], None),  # never helps
+        ([0.5, 0.7, 0.9], [-0.1, 0.1, -0.1], 0.8),  # too weak a teacher does not count
+        ([0.7, 0.8, 0.9], [0.1, 0.0, 0.0], 0.8),
+        ([0.8, 0.85, 0.9, 0.95], [0.1, -0.1, 0.05, -0.1], 0.825),  # the first fall to zero
+    ],
+)
+def test_crossing(teacher: list[float], gain: list[float], expected: float | None) -> None:
+    found = statistics.crossing(np.array(teacher), np.array(gain))
+    assert found == (None if expected is None else pytest.approx(expected))
+
+
+def test_crossings_of_resamples_scatter_about_the_crossing() -> None:
+    random = generator()
+    teachers = np.array([0.7, 0.8, 0.9])[:, None, None] + 0.004 * random.normal(size=(3, 5, 3))
+    gains = np.array([0.1, 0.05, -0.05])[:, None, None] + 0.004 * random.normal(size=(3, 5, 3))
+    found = statistics.crossing_replicates(teachers, gains, 500, random)
+    assert np.array(found, float) == pytest.approx(0.85, abs=0.02)
+    assert np.std(np.array(found, float)) > 0

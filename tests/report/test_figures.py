@@ -1,116 +1,289 @@
-"""Every figure: written whole, the same bytes each time, marked, and saying what it shows."""
+"""Every figure: chosen by the axis, the same bytes each time, marked, and saying what it shows."""
 
 from __future__ import annotations
 
-import html
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from medlabel import files
 from medlabel.errors import MedlabelError
-from medlabel.report import boxplots, confusion, corrections, curves, quality, samples, style
+from medlabel.evaluate import scores, study
+from medlabel.params import Params, Recipe
+from medlabel.report import (
+    boxplots,
+    confusion,
+    corrections,
+    curve,
+    intervals,
+    matrix,
+    report,
+    roc,
+    samples,
+    slices,
+    style,
+    training,
+)
+from medlabel.report.sources import gather
 from medlabel.report.text import PHANTOM_MARK
+from medlabel.training import augment
+from tests.evaluate.world import World, changed
 
-from .conftest import ENCODER, QUALITY, STEPS, Run, checkpoint, write_run
+from .conftest import PUBLISHED, Reported, words
 
-Draw = Callable[[Run, Sequence[Path]], None]
+Report = Callable[[str], Reported]
+Draw = Callable[[Reported, Sequence[Path]], None]
 
-FIGURES: dict[str, Draw] = {
-    "samples": lambda run, to: samples.draw(run.pool, run.archives, run.mixture, to),
-    "curves": lambda run, to: curves.draw(run.curves, run.mixture, ENCODER, 20, 0.95, to),
-    "corrections": lambda run, to: corrections.draw(
-        run.pseudolabels, run.predictions, run.archives, run.mixture, to
-    ),
-    "boxplots": lambda run, to: boxplots.draw(run.study, run.scores, to),
-    "quality": lambda run, to: quality.draw(run.study, to),
-    "confusion": lambda run, to: confusion.draw(run.pseudolabels, run.mixture, ENCODER, to),
+TAUGHT = {"corrections", "confusion", "training", "samples"}
+OFFICIAL = {"confusion", "roc", "training"}
+FIGURES: dict[str, tuple[str, Draw]] = {
+    "boxplots": ("main", lambda one, to: boxplots.draw(one.found, to)),
+    "curve": ("quality", lambda one, to: curve.draw(one.found, to)),
+    "intervals": ("files", lambda one, to: intervals.draw(one.found, to)),
+    "matrix": ("pairs", lambda one, to: matrix.draw(one.found, to)),
+    "confusion": ("main", lambda one, to: confusion.draw(one.found, one.found.cells[0], to)),
+    "corrections": ("main", lambda one, to: corrections.draw(one.sources[0], to)),
+    "samples": ("main", lambda one, to: samples.draw(one.sources[0], to)),
+    "training": ("files", lambda one, to: training.draw(one.found, one.sources, to)),
+    "roc": ("files", lambda one, to: roc.draw(one.found, one.sources, to)),
+    "slices": ("drawn", lambda one, to: slices.draw(one.found, one.sources, to)),
 }
-N_SHOWN = {
-    "samples": "n = 40",
-    "curves": "n = 30 seeds",
-    "corrections": "n = 80 different held-out images",
-    "boxplots": "n = 30 seeds",
-    "quality": "n = 30 seeds",
-    "confusion": "n = 80 images",
-}
 
 
-def words(svg: Path) -> str:
-    """Return the text of an SVG, its lines joined by spaces."""
-    found = re.findall(r"<text[^>]*>([^<]*)</text>", svg.read_text(encoding="utf-8"))
-    return html.unescape(" ".join(found))
+@pytest.fixture(autouse=True)
+def transforms(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Put a shift of the image in place of MONAI's transforms, and note what was asked for."""
+    asked: list[list[str]] = []
+
+    def transform(
+        names: Sequence[str], strengths: Recipe, volumetric: bool, size: int, seed: int
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
+        assert (size, volumetric) == (28, True)
+        asked.append(list(names))
+        random = np.random.default_rng(seed)
+        return lambda image: image.roll(int(random.integers(3)), dims=-1)
+
+    monkeypatch.setattr(augment, "transform", transform)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("name", "figures"),
+    [
+        ("main", {"boxplots", *TAUGHT}),
+        ("quality", {"curve", *TAUGHT}),
+        ("students", {"intervals", *TAUGHT}),
+        ("pairs", {"matrix", *TAUGHT}),
+        ("grid", {"matrix", *TAUGHT}),
+        ("files", {"intervals", "samples", "slices", *OFFICIAL}),
+        ("drawn", {"intervals", "slices", *OFFICIAL}),
+    ],
+)
+def test_the_axis_chooses_the_figure(reported: Report, name: str, figures: set[str]) -> None:
+    one = reported(name)
+    assert one.figures == figures
+    for figure in figures:
+        with Image.open(one.path(f"figures/{figure}.png")) as picture:
+            assert picture.width <= style.TWO_COLUMNS / 25.4 * style.DPI + 1
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_writes_svg_and_png_that_say_n_and_nothing_of_phantoms(
-    name: str, real: Run, tmp_path: Path
+def test_figures_repeat_their_bytes(name: str, reported: Report, tmp_path: Path) -> None:
+    study_name, draw = FIGURES[name]
+    one = reported(study_name)
+    targets = [tmp_path / "again.svg", tmp_path / "again.png"]
+    draw(one, targets)
+    for target in targets:
+        assert target.read_bytes() == one.path(f"figures/{name}{target.suffix}").read_bytes()
+    text = targets[0].read_text(encoding="utf-8")
+    assert "<dc:date>" not in text
+    assert str(Path(one.world.layout.data).parent) not in text
+
+
+def test_figures_of_real_images_say_nothing_of_phantoms(reported: Report) -> None:
+    one = reported("main")
+    for name in one.figures:
+        assert "PHANTOM" not in one.text(f"figures/{name}.svg")
+
+
+def test_figures_of_phantoms_are_marked(reported: Report) -> None:
+    one = reported("drawn")
+    for name in one.figures:
+        text = one.text(f"figures/{name}.svg")
+        assert PHANTOM_MARK in text
+        assert text.split().count("PHANTOM") >= 2
+
+
+@pytest.mark.parametrize("name", ["intervals", "roc", "training", "slices"])
+def test_beside_real_images_only_the_phantoms_own_panels_are_marked(
+    name: str, reported: Report
 ) -> None:
-    svg, png = tmp_path / "figure.svg", tmp_path / "figure.png"
-    FIGURES[name](real, [svg, png])
-    with Image.open(png) as picture:
-        expected = style.ONE_COLUMN if name == "confusion" else style.TWO_COLUMNS
-        assert picture.width == pytest.approx(expected / 25.4 * style.DPI, abs=1)
-    assert N_SHOWN[name] in words(svg)
-    assert "PHANTOM" not in words(svg)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["figure.png", "figure.svg"]
+    text = reported("files").text(f"figures/{name}.svg")
+    assert PHANTOM_MARK not in text
+    assert "PHANTOM vessel3d" in text
+    assert "PHANTOM vesselmnist3d" not in text
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_marks_phantoms_and_repeats_its_bytes(name: str, drawn: Run, tmp_path: Path) -> None:
-    first = [tmp_path / "first.svg", tmp_path / "first.png"]
-    # One format of each is enough: both are drawn from the same figure.
-    again = [tmp_path / ("again.png" if name in ("samples", "confusion") else "again.svg")]
-    FIGURES[name](drawn, first)
-    FIGURES[name](drawn, again)
-    text = words(first[0])
-    assert PHANTOM_MARK in text
-    assert text.endswith(" PHANTOM") or " PHANTOM " in text.replace(PHANTOM_MARK, "")
-    written = tmp_path / f"first{again[0].suffix}"
-    assert written.read_bytes() == again[0].read_bytes()
-    assert "<dc:date>" not in first[0].read_text(encoding="utf-8")
+def test_real_pairs_stand_apart_from_phantom_ones(reported: Report) -> None:
+    one = reported("pairs")
+    text = one.text("figures/matrix.svg")
+    assert "real pairs" in text
+    assert "PHANTOM pairs" in text
+    assert PHANTOM_MARK not in text
+    for cell in one.found.cells:
+        assert f"{100 * cell.arms['teacher']['accuracy'].mean:.0f}" in text.split()
+    # Its first cell is a phantom, and so are the images that are shown of it.
+    assert PHANTOM_MARK in one.text("figures/samples.svg")
+    assert PHANTOM_MARK in one.text("figures/corrections.svg")
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_missing_input_names_the_file_and_the_step(name: str, real: Run, tmp_path: Path) -> None:
-    gone = tmp_path / "gone.parquet"
-    run = Run(real.mixture, gone, real.archives, gone, [gone], [gone], gone, gone)
-    with pytest.raises(MedlabelError, match=r"gone\.parquet: no such file.*made by `medlabel "):
-        FIGURES[name](run, [tmp_path / "figure.svg"])
-    assert not (tmp_path / "figure.svg").exists()
+def test_boxplots_tell_the_studys_own_numbers(reported: Report) -> None:
+    one = reported("main")
+    text, gain = one.text("figures/boxplots.svg"), one.found.cells[0].gains["accuracy"]
+    assert f"mean difference +{100 * gain.mean:.1f} percentage points" in text
+    assert f"95 % CI +{100 * gain.low:.1f} to +{100 * gain.high:.1f}" in text
+    assert f"{gain.wins} wins, {gain.ties} ties, {gain.losses} losses" in text
+    assert "always the commonest class: 50.0 %" in text
+    assert "n = 6 seeds" in text
 
 
-def test_other_formats_are_refused_before_anything_is_written(real: Run, tmp_path: Path) -> None:
-    targets = [tmp_path / "figure.svg", tmp_path / "figure.jpg"]
-    with pytest.raises(MedlabelError, match=r"figure\.jpg: expected .*\.svg or \.png"):
-        quality.draw(real.study, targets)
-    assert not any(tmp_path.iterdir())
+def test_the_curve_names_each_step_and_the_crossing(reported: Report) -> None:
+    one = reported("quality")
+    text = one.text("figures/curve.svg")
+    assert all(text.split().count(step) >= 2 for step in ("5", "6", "20", "60"))
+    crossing = one.found.crossing
+    assert crossing is not None
+    assert f"crossing: {100 * crossing.teacher_accuracy:.1f} %" in text
+    assert "one pretraining of a teacher" in text
+    assert "n = 3 pretrainings × 2 seeds" in text
 
 
-def test_a_readers_own_matplotlib_settings_change_nothing(real: Run, tmp_path: Path) -> None:
-    import matplotlib as mpl
-
-    quality.draw(real.study, [tmp_path / "plain.svg"])
-    with mpl.rc_context({"font.size": 20, "axes.facecolor": "pink", "lines.linewidth": 9}):
-        quality.draw(real.study, [tmp_path / "pink.svg"])
-        assert mpl.rcParams["font.size"] == 20
-    assert (tmp_path / "plain.svg").read_bytes() == (tmp_path / "pink.svg").read_bytes()
+def test_a_curve_without_a_crossing_says_so(reported: Report, tmp_path: Path) -> None:
+    found = reported("quality").found.model_copy(update={"crossing": None})
+    curve.draw(found, [tmp_path / "figure.svg"])
+    text = words((tmp_path / "figure.svg").read_text(encoding="utf-8"))
+    assert "No crossing was found" in text
+    assert "crossing:" not in text
 
 
-def test_samples_refuse_a_class_without_images(real: Run, tmp_path: Path) -> None:
-    pool = pd.read_parquet(real.pool)
-    files.write_parquet(tmp_path / "pool.parquet", pool[pool["label"] != 1])
-    with pytest.raises(MedlabelError, match="found none of breast"):
-        samples.draw(
-            tmp_path / "pool.parquet", real.archives, real.mixture, [tmp_path / "figure.svg"]
-        )
+def test_intervals_tell_an_images_worth_and_published_values(reported: Report) -> None:
+    one = reported("files")
+    text = one.text("figures/intervals.svg")
+    trivial = 100 * one.found.cells[0].trivial_accuracy
+    assert f"200 test images; one image = 0.5 points; trivial {trivial:.1f} %" in text
+    assert text.count("Y: published, Yang et al. 2023") == 1
+    assert "published, made otherwise" in text
+    assert ": published" not in reported("drawn").text("figures/intervals.svg")
+
+
+def test_intervals_of_students_show_both_arms(reported: Report) -> None:
+    text = reported("students").text("figures/intervals.svg")
+    for said in ("teacher", "student", "Gain: student", "no dropout, capstone adam", "n = 2 seeds"):
+        assert said in text
+
+
+def test_a_matrix_names_both_axes(reported: Report) -> None:
+    one = reported("grid")
+    text = one.text("figures/matrix.svg")
+    for said in ("Network", "Recipe", "wider", "capstone adam"):
+        assert said in text
+    worst = min(cell.gains["accuracy"].mean for cell in one.found.cells)
+    assert worst < 0
+    assert f"\N{MINUS SIGN}{abs(100 * worst):.1f}" in text
+
+
+def test_confusion_counts_teacher_and_student(reported: Report) -> None:
+    one = reported("main")
+    text = one.text("figures/confusion.svg")
+    for arm in ("teacher", "student"):
+        accuracy = 100 * one.found.cells[0].arms[arm]["accuracy"].mean
+        assert f"{arm.capitalize()}: accuracy {accuracy:.1f} %" in text
+        assert f"{one.found.cells[0].confusion[arm][0][0]:,}" in text
+
+
+def test_training_says_n_and_where_the_rate_falls(reported: Report) -> None:
+    text = reported("files").text("figures/training.svg")
+    assert "learning rate lowered" in text
+    assert "epoch whose weights are kept" in text
+    assert "n = 2" in text
+    assert "learning rate lowered" not in reported("main").text("figures/training.svg")
+
+
+def test_the_roc_has_the_auc_that_was_measured(reported: Report) -> None:
+    one = reported("files")
+    for source in one.sources:
+        (values,) = source.found.arms["true"]["auc"].values
+        for rates, auc in zip(roc.curves(source), values, strict=True):
+            assert np.trapezoid(rates, roc.GRID) == pytest.approx(auc, abs=0.01)
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(0, 20)), min_size=2, max_size=200).filter(
+        lambda found: len({positive for positive, _ in found}) == 2
+    )
+)
+def test_rates_rise_from_nothing_to_everything_over_the_area(
+    found: list[tuple[bool, int]],
+) -> None:
+    positive = np.array([one for one, _ in found])
+    answers = np.array([one for _, one in found]) / 20
+    rates = roc.rates_of(positive, answers)
+    assert rates[0] == 0
+    assert rates[-1] == 1
+    assert (np.diff(rates) >= 0).all()
+    both = np.stack([1 - answers, answers], axis=1)
+    auc = scores.score("binary-class", positive.astype(int)[:, None], both)["auc"]
+    # The grid cuts off at most one of its steps.
+    assert np.trapezoid(rates, roc.GRID) == pytest.approx(auc, abs=1.01 / (len(roc.GRID) - 1))
+
+
+def test_slices_ask_for_the_augmentations_of_each_recipe(
+    reported: Report, transforms: list[list[str]], tmp_path: Path
+) -> None:
+    one = reported("files")
+    volumes = [source for source in one.sources if source.settings.volumetric]
+    slices.draw(one.found, volumes, [tmp_path / "figure.svg"])
+    assert transforms == [["flip"]] * 2  # labels
+    text = words((tmp_path / "figure.svg").read_text(encoding="utf-8"))
+    for said in ("as read", "quick 3d", "vessel (label 0)", "aneurysm (label 1)"):
+        assert said in text
+    assert "breastmnist" not in text
+
+
+def test_views_are_the_fullest_slices_and_the_maximum() -> None:
+    volume = np.zeros((4, 4, 4), dtype=np.float32)
+    volume[2, 1, :] = 0.5
+    volume[0, 0, 3] = 1.0
+    views = slices.views(volume)
+    assert [view.shape for view in views] == [(4, 4, 3)] * 4
+    assert views[0][1, :, 0].tolist() == [128] * 4  # the slice at 2
+    assert views[1][2, :, 0].tolist() == [128] * 4  # at 1
+    assert views[2][:, :, 0].max() == 255  # at 3
+    assert views[3][0, 3, 0] == 255
+
+
+@pytest.mark.real
+def test_real_vessels_through_the_networks_own_transforms(
+    reported: Report, mirror: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.undo()
+    one = reported("files")
+    source = one.sources[1]
+    opened = slices.augmented(np.zeros((28, 28, 28), np.float32), source.settings.recipe, source)
+    assert opened.shape == (28, 28, 28)
+    from medlabel.data import archive
+
+    volume = archive.read(mirror / "vesselmnist3d.npz", "vesselmnist3d").images["train"][0] / 255
+    changed_volume = slices.augmented(volume.astype(np.float32), source.settings.recipe, source)
+    assert changed_volume.shape == volume.shape
+    assert not np.array_equal(changed_volume, volume.astype(np.float32))
 
 
 def test_montage_puts_images_in_reading_order_with_white_gaps() -> None:
@@ -123,44 +296,39 @@ def test_montage_puts_images_in_reading_order_with_white_gaps() -> None:
     assert (grid[60:] == 255).all()
 
 
-def test_curves_count_the_seeds_that_stopped_early(real: Run, tmp_path: Path) -> None:
-    table = pd.concat(pd.read_parquet(path) for path in real.curves)
-    early = int((table.groupby("seed")["epoch"].max() < 20).sum())
-    curves.draw(real.curves, real.mixture, ENCODER, 20, 0.95, [tmp_path / "figure.svg"])
-    assert f"stopped early ({early} in all)" in words(tmp_path / "figure.svg")
-    curves.draw(real.curves, real.mixture, ENCODER, 50, 0.95, [tmp_path / "later.svg"])
-    assert "stopped early (30 in all)" in words(tmp_path / "later.svg")
+def test_samples_say_where_each_class_comes_from(reported: Report) -> None:
+    text = reported("main").text("figures/samples.svg")
+    for said in ("chest (n = 18)", "from pneumoniamnist", "from breastmnist"):
+        assert said in " ".join(text.split())
+    assert "label 0" in reported("files").text("figures/samples.svg")
 
 
 def test_corrections_are_judged_by_the_mean_over_the_seeds_tested(tmp_path: Path) -> None:
-    image = {"dataset": "a", "split": "test", "row": [0, 1, 2], "label": [0, 0, 1]}
-    files.write_parquet(
-        tmp_path / "teacher.parquet",
-        pd.DataFrame(
-            {
-                "role": "test",
-                **image,
-                "pseudolabel": [1, 0, 1],
-                "p_x": [0.3, 0.8, 0.4],
-                "p_y": [0.7, 0.2, 0.6],
-            }
-        ),
+    teacher = pd.DataFrame(
+        {
+            "role": "test",
+            "dataset": "a",
+            "split": "test",
+            "row": [0, 1, 2],
+            "label": [0, 0, 1],
+            "pseudolabel": [1, 0, 1],
+            "p_x": [0.3, 0.8, 0.4],
+            "p_y": [0.7, 0.2, 0.6],
+        }
     )
+    files.write_parquet(tmp_path / "teacher.parquet", teacher)
     students = pd.DataFrame(
         {
             "seed": [0, 1, 0, 1],
             "dataset": "a",
             "split": "test",
             "row": [0, 0, 1, 1],
-            "label": [0, 0, 0, 0],
-            "p_x": [0.4, 0.9, 0.3, 0.5],
+            "label_0": [0, 0, 0, 0],
+            "p_0": [0.4, 0.9, 0.3, 0.5],
         }
     )
-    students["p_y"] = 1 - students["p_x"]
-    files.write_parquet(tmp_path / "students.parquet", students)
-    judged = corrections.judge(
-        tmp_path / "teacher.parquet", [tmp_path / "students.parquet"], ["x", "y"]
-    )
+    students["p_1"] = 1 - students["p_0"]
+    judged = corrections.judge(tmp_path / "teacher.parquet", students, ["x", "y"])
     assert judged["row"].tolist() == [0, 1]
     assert judged["seeds"].tolist() == [2, 2]
     assert judged["teacher"].tolist() == [1, 0]
@@ -173,8 +341,9 @@ def test_corrections_are_judged_by_the_mean_over_the_seeds_tested(tmp_path: Path
     assert "1 of the 1 images" in corrected.heading
 
 
-def test_corrections_put_the_most_confident_first(real: Run) -> None:
-    judged = corrections.judge(real.pseudolabels, real.predictions, ["chest", "breast"])
+def test_corrections_put_the_most_confident_first(reported: Report) -> None:
+    source = reported("main").sources[0]
+    judged = corrections.judge(source.labels(), source.predictions(), source.found.classes)
     corrected, _ = corrections.split(judged)
     assert len(corrected.images) > 1
     assert corrected.images["student_p"].is_monotonic_decreasing
@@ -182,90 +351,59 @@ def test_corrections_put_the_most_confident_first(real: Run) -> None:
     assert (corrected.images["teacher"] != corrected.images["label"]).all()
 
 
-def test_corrections_say_when_there_are_none(tmp_path: Path) -> None:
-    classes = {"chest": "pneumoniamnist", "breast": "breastmnist"}
-    run = write_run(tmp_path / "run", classes, seeds=2, student=1.0, teacher=1.0)
-    FIGURES["corrections"](run, [tmp_path / "figure.svg"])
-    text = words(tmp_path / "figure.svg")
+def test_corrections_say_when_there_are_none(tmp_path: Path, params: Params) -> None:
+    few = changed(params, studies={"main": {"seeds": 2}})
+    world = World(tmp_path, few, {"phantom_clip@6": 1.0, "student": 1.0}).add("main")
+    study.write(few, "main", world.layout, PUBLISHED)
+    _, sources = gather(few, "main", world.layout)
+    corrections.draw(sources[0], [tmp_path / "figure.svg"])
+    text = words((tmp_path / "figure.svg").read_text(encoding="utf-8"))
     assert "0 of the 0 images that the teacher mislabelled" in text
     assert text.count("There are none to show.") == 2
 
 
-def test_boxplots_tell_the_studys_own_numbers(real: Run, tmp_path: Path) -> None:
-    boxplots.draw(real.study, real.scores, [tmp_path / "figure.svg"])
-    text = words(tmp_path / "figure.svg")
-    gain = files.read_json(real.study, "study")["gains"]["accuracy"]
-    assert f"mean difference +{100 * gain['mean']:.1f} percentage points" in text
-    assert f"95 % CI +{100 * gain['low']:.1f} to +{100 * gain['high']:.1f}" in text
-    assert f"{gain['wins']} wins, {gain['ties']} ties, {gain['losses']} losses" in text
-    assert "p = 0.0006 after Holm" in text
-    assert "always the commonest class: 50.0 %" in text
-
-
-def test_boxplots_refuse_scores_of_other_seeds(real: Run, tmp_path: Path) -> None:
-    scores = pd.read_csv(real.scores)
-    scores[scores["seed"] < 29].to_csv(tmp_path / "scores.csv", index=False)
-    with pytest.raises(MedlabelError, match=r"arm 'teacher'.*expected 30 seeds, found 29"):
-        boxplots.draw(real.study, tmp_path / "scores.csv", [tmp_path / "figure.svg"])
-
-
-def test_boxplots_take_true_labels_without_an_encoder(real: Run, tmp_path: Path) -> None:
-    scores = pd.read_csv(real.scores)
-    scores.loc[scores["arm"] == "true", "encoder"] = None
-    other = scores[scores["arm"] == "teacher"].assign(encoder="phantom_clip_step00080", accuracy=0)
-    pd.concat([scores, other]).to_csv(tmp_path / "scores.csv", index=False)
-    boxplots.draw(real.study, tmp_path / "scores.csv", [tmp_path / "empty.svg"])
-    boxplots.draw(real.study, real.scores, [tmp_path / "given.svg"])
-    assert (tmp_path / "empty.svg").read_bytes() == (tmp_path / "given.svg").read_bytes()
-
-
-def test_quality_names_each_step_and_the_crossing(real: Run, tmp_path: Path) -> None:
-    quality.draw(real.study, [tmp_path / "figure.svg"])
-    text = words(tmp_path / "figure.svg").split(" ")
-    assert all(text.count(str(step)) >= 2 for step in STEPS)
-    assert "crossing: 97.9 % (95 % CI 97.2 to 98.4 %)" in " ".join(text)
-
-
-def test_quality_tells_how_many_resamples_cross(real: Run, tmp_path: Path) -> None:
-    quality.draw(real.study, [tmp_path / "figure.svg"])
-    text = words(tmp_path / "figure.svg")
-    assert "93.1 % of resamples of n = 30 seeds cross; the interval covers those" in text
-
-
-def test_quality_tells_which_points_have_more_seeds(
-    altered: Callable[..., Path], tmp_path: Path
+def test_other_formats_are_refused_before_anything_is_written(
+    reported: Report, tmp_path: Path
 ) -> None:
-    points = [checkpoint(step, at) for step, at in zip(STEPS, QUALITY, strict=True)]
-    curve = [point | {"seeds": 30 if point["step"] == 10 else 10} for point in points]
-    quality.draw(altered(curve=curve), [tmp_path / "figure.svg"])
-    assert "(n = 30 seeds at step 10, 10 elsewhere)" in words(tmp_path / "figure.svg")
+    targets = [tmp_path / "figure.svg", tmp_path / "figure.jpg"]
+    with pytest.raises(MedlabelError, match=r"figure\.jpg: expected .*\.svg or \.png"):
+        curve.draw(reported("quality").found, targets)
+    assert not any(tmp_path.iterdir())
 
 
-def test_quality_of_one_published_teacher_without_a_crossing(
-    altered: Callable[..., Path], tmp_path: Path
+def test_a_readers_own_matplotlib_settings_change_nothing(reported: Report, tmp_path: Path) -> None:
+    import matplotlib as mpl
+
+    one = reported("quality")
+    with mpl.rc_context({"font.size": 20, "axes.facecolor": "pink", "lines.linewidth": 9}):
+        curve.draw(one.found, [tmp_path / "pink.svg"])
+        assert mpl.rcParams["font.size"] == 20
+    assert one.path("figures/curve.svg").read_bytes() == (tmp_path / "pink.svg").read_bytes()
+
+
+@pytest.mark.parametrize("file", ["study.json", "curves.parquet", "pool"])
+def test_missing_input_names_the_file_and_the_step(
+    file: str, params: Params, tmp_path: Path
 ) -> None:
-    study = altered(curve=[checkpoint(None, 0.82, "openai_vit_l_14")], crossing=None)
-    quality.draw(study, [tmp_path / "figure.svg"])
-    text = words(tmp_path / "figure.svg")
-    assert "better than its teacher for 1 of the 1 teachers" in text
-    assert "openai_vit_l_14" in text
-    assert "crossing:" not in text
+    few = changed(params, studies={"main": {"seeds": 2}})
+    world = World(tmp_path, few).add("main")
+    study.write(few, "main", world.layout, PUBLISHED)
+    trained = few.grids["main"][0].student()
+    path = {
+        "study.json": Path(world.layout.study("main", "study.json")),
+        "pool": Path(world.layout.pool_of("breast_pneumonia")),
+    }.get(file) or Path(world.layout.blocks(few, trained, 2, file)[0])
+    path.unlink()
+    with pytest.raises(MedlabelError, match=r"no such file.*made by `medlabel ") as caught:
+        report.write(few, "main", world.layout, PUBLISHED)
+    assert path.name in str(caught.value)
+    assert not Path(world.layout.study("main", "report.html")).exists()
 
 
-def test_quality_without_checkpoints_is_an_error(
-    altered: Callable[..., Path], tmp_path: Path
-) -> None:
-    with pytest.raises(MedlabelError, match="curve: expected at least one checkpoint"):
-        quality.draw(altered(curve=[]), [tmp_path / "figure.svg"])
-
-
-@given(
-    st.lists(st.floats(0, 1), min_size=1, max_size=30),
-    st.floats(0.001, 0.2),
-)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0.001, 0.2))
 def test_spread_keeps_order_gap_and_bounds(places: list[float], gap: float) -> None:
     wanted = np.array(places)
-    moved = quality.spread(wanted, gap)
+    moved = curve.spread(wanted, gap)
     assert moved.min() >= -1e-9
     assert moved.max() <= 1 + 1e-9
     order = np.argsort(wanted, kind="stable")
@@ -276,30 +414,7 @@ def test_spread_keeps_order_gap_and_bounds(places: list[float], gap: float) -> N
 
 def test_spread_leaves_places_that_are_far_apart() -> None:
     places = np.array([0.9, 0.1, 0.5])
-    assert quality.spread(places, 0.1) == pytest.approx(places)
-
-
-def test_confusion_counts_the_pools_test_role(tmp_path: Path, real: Run) -> None:
-    table = pd.DataFrame(
-        {
-            "role": ["test"] * 6 + ["train"] * 4,
-            "label": [0, 0, 0, 0, 1, 1, 0, 0, 0, 0],
-            "pseudolabel": [0, 0, 0, 1, 1, 0, 1, 1, 1, 1],
-        }
-    )
-    files.write_parquet(tmp_path / "labels.parquet", table)
-    confusion.draw(tmp_path / "labels.parquet", real.mixture, ENCODER, [tmp_path / "figure.svg"])
-    text = words(tmp_path / "figure.svg")
-    assert "n = 6 images" in text
-    assert "accuracy 66.7 %; always the commonest class: 66.7 %" in text
-    assert "3 75.0 % 1 25.0 % 1 50.0 % 1 50.0 %" in text
-
-
-def test_confusion_without_held_out_images_is_an_error(tmp_path: Path, real: Run) -> None:
-    table = pd.DataFrame({"role": ["train"], "label": [0], "pseudolabel": [0]})
-    files.write_parquet(tmp_path / "labels.parquet", table)
-    with pytest.raises(MedlabelError, match="role test, found none"):
-        confusion.draw(tmp_path / "labels.parquet", real.mixture, ENCODER, [tmp_path / "f.svg"])
+    assert curve.spread(places, 0.1) == pytest.approx(places)
 
 
 def test_jitter_is_even_and_within_bounds() -> None:

@@ -1,161 +1,205 @@
-"""Tables and page: the numbers of the study, marked, and complete in themselves."""
+"""Tables and page: the numbers of a study, marked, and complete in themselves."""
 
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from medlabel import files
 from medlabel.data import catalogue
 from medlabel.errors import MedlabelError
-from medlabel.params import Params, Teacher
-from medlabel.report import page, tables, text
-from medlabel.report.results import read_study
+from medlabel.evaluate import study
+from medlabel.evaluate.results import Comparison
+from medlabel.layout import Layout
+from medlabel.params import Params, Trained
+from medlabel.report import page, protocol, report, tables, text
+from tests.evaluate.world import DEVICE, World, changed
 
-from .conftest import Run, checkpoint, mixture_of
+from .conftest import PUBLISHED, Reported
 
-CAPSTONE = Teacher(
-    source="open_clip", name="openai", model="ViT-L-14-quickgelu", pretrained="openai"
-)
+Report = Callable[[str], Reported]
 
 
-def cells(markdown: str, first: str) -> list[str]:
+def numbers(cell: str) -> list[float]:
+    found = re.findall(rf"[+{text.MINUS}]?\d[\d.]*", cell)
+    return [float(one.replace(text.MINUS, "-")) for one in found]
+
+
+def line(markdown: str, *first: str) -> list[str]:
     """Return the cells of the first row that begins with `first`."""
-    row = next(line for line in markdown.splitlines() if line.startswith(f"| {first} |"))
-    return [cell.strip() for cell in row.strip("|").split("|")]
+    start = f"| {' | '.join(first)} |"
+    row = next(one for one in markdown.splitlines() if one.startswith(start))
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]]
 
 
-@pytest.fixture(scope="module")
-def markdown(
-    real: Run, published: Path, default_params: Params, tmp_path_factory: pytest.TempPathFactory
-) -> str:
-    target = tmp_path_factory.mktemp("tables") / "tables.md"
-    tables.write(real.study, published, real.mixture, default_params.teacher, target)
-    return target.read_text(encoding="utf-8")
+def after(markdown: str, heading: str) -> str:
+    return markdown[markdown.index(f"## {heading}") :]
 
 
-def test_scores_equal_the_studys(markdown: str, real: Run) -> None:
-    study = files.read_json(real.study, "study")
-    for arm, name in (("teacher", "teacher"), ("true", "student, true labels")):
-        found = cells(markdown, name)
-        for column, metric in enumerate(("accuracy", "f1", "auc"), start=1):
-            numbers = [float(number) for number in re.findall(r"[\d.]+", found[column])]
-            one = study["arms"][arm][metric]
-            wanted = [100 * one[key] for key in ("mean", "low", "high")]
-            assert numbers == pytest.approx(wanted, abs=0.00501)
-        assert float(found[-1]) == 100 * study["trivial_accuracy"]
+def test_scores_equal_the_studys(reported: Report) -> None:
+    one = reported("main")
+    markdown, cell = one.text("tables.md"), one.found.cells[0]
+    for arm, name in text.ARMS.items():
+        found = line(markdown, "breast_pneumonia", name)
+        for column, (metric, (_, _, factor, decimals)) in enumerate(text.METRICS.items(), start=3):
+            estimate = cell.arms[arm][metric]
+            wanted = [factor * value for value in (estimate.mean, estimate.low, estimate.high)]
+            assert numbers(found[column]) == pytest.approx(wanted, abs=0.501 * 10**-decimals)
+        assert float(found[-1]) == 50
 
 
-def test_gains_equal_the_studys(markdown: str, real: Run) -> None:
-    gain = files.read_json(real.study, "study")["gains"]["f1"]
-    found = cells(markdown, "F1")
-    assert float(found[1]) == pytest.approx(100 * gain["mean"], abs=0.00501)
-    assert float(found[4].split(" to ")[0]) == pytest.approx(100 * gain["image_low"], abs=0.00501)
-    assert found[5] == f"{gain['wins']} / {gain['ties']} / {gain['losses']}"
-    assert [float(p) for p in found[6:]] == pytest.approx(
-        [gain["wilcoxon_p"], gain["permutation_p"], gain["holm_p"]], rel=0.05
-    )
+def test_gains_equal_the_studys(reported: Report) -> None:
+    one = reported("main")
+    gain = one.found.cells[0].gains["f1"]
+    found = line(after(one.text("tables.md"), "Gain"), "breast_pneumonia", "F1")
+    assert numbers(found[3]) == pytest.approx([gain.mean], abs=5.1e-4)
+    assert numbers(found[6]) == pytest.approx([gain.image_low, gain.image_high], abs=5.1e-4)
+    assert found[7] == f"{gain.wins} / {gain.ties} / {gain.losses}"
+    p_values = [gain.wilcoxon_p, gain.permutation_p, gain.holm_p]
+    assert [float(p) for p in found[8:]] == pytest.approx(p_values, rel=0.05)
 
 
-def test_each_checkpoint_has_its_row(markdown: str, real: Run) -> None:
-    for point in files.read_json(real.study, "study")["curve"]:
-        found = cells(markdown, str(point["step"]))
-        assert float(found[2]) == pytest.approx(100 * point["pseudolabel_accuracy"], abs=0.00501)
-        assert found[5].startswith(text.points(point["gain"], 2))
+def test_grids_have_a_line_a_cell_and_the_crossing(reported: Report) -> None:
+    one = reported("quality")
+    markdown = one.text("tables.md")
+    for cell in one.found.cells:
+        found = line(after(markdown, "Gain"), cell.label, "Accuracy (%)")
+        assert cell.pseudolabel_accuracy is not None
+        assert numbers(found[2]) == pytest.approx([100 * cell.pseudolabel_accuracy], abs=0.0051)
+        assert found[3] == text.points(cell.gains["accuracy"].mean, 2)
+        assert "3 pretrainings × 2 seeds" in line(markdown, cell.label, "teacher")
+    assert "The student stops helping where its teacher reaches" in markdown
 
 
-def test_checkpoints_tell_their_seeds_and_the_resamples_that_cross(
-    markdown: str,
-    altered: Callable[..., Path],
-    published: Path,
-    default_params: Params,
-    real: Run,
-    tmp_path: Path,
-) -> None:
-    assert "over seeds (n = 30 seeds)" in markdown
-    assert "97.20 to 98.40; 93.1 % of resamples of n = 30 seeds cross" in markdown
-    curve = [
-        checkpoint(step, 0.9) | {"seeds": count}
-        for step, count in ((5, 10), (6, 30), (7, 20), (8, 10), (None, 20))
-    ]
-    study = altered(curve=curve)
-    tables.write(study, published, real.mixture, default_params.teacher, tmp_path / "tables.md")
-    found = (tmp_path / "tables.md").read_text("utf-8")
-    assert "(n = 30 seeds at step 6, 20 at step 7, 20 at phantom_clip, 10 elsewhere)" in found
-    assert [cells(found, name)[1] for name in ("5", "6", "7")] == ["10", "30", "20"]
-
-
-def test_published_values_stand_beside_ours_with_a_caveat(markdown: str) -> None:
-    assert cells(markdown, "two_layer_cnn")[2] == "95.72"
-    assert "| 80.49 | 50.00 | Capstone, report | 1092 images |" in markdown
-    assert "| 82.05 |" in markdown
-    assert "mean gain 6 points accuracy, 8 points F1" in markdown
-    assert "resnet18" not in markdown
-    assert "Not a like-for-like comparison: the images and teacher differ." in markdown
-    assert "PHANTOM" not in markdown
-
-
-def test_no_caveat_when_nothing_differs(real: Run, published: Path, tmp_path: Path) -> None:
-    mixture = mixture_of({"chest": "chestmnist", "breast": "breastmnist"})
-    tables.write(real.study, published, mixture, CAPSTONE, tmp_path / "same.md")
-    assert "The same datasets and the same teacher" in (tmp_path / "same.md").read_text("utf-8")
-    tables.write(real.study, published, real.mixture, CAPSTONE, tmp_path / "images.md")
-    assert "the images differ" in (tmp_path / "images.md").read_text("utf-8")
-
-
-def test_phantom_tables_say_so_in_their_heading(
-    drawn: Run, published: Path, default_params: Params, tmp_path: Path
-) -> None:
-    tables.write(
-        drawn.study, published, drawn.mixture, default_params.teacher, tmp_path / "tables.md"
-    )
-    first = (tmp_path / "tables.md").read_text("utf-8").splitlines()[0]
-    assert first.startswith(f"# {text.PHANTOM_MARK}: ")
-
-
-def test_published_table_without_the_task_is_an_error(
-    real: Run, default_params: Params, tmp_path: Path
-) -> None:
-    (tmp_path / "published.csv").write_text("dataset,model,recipe,acc,source,note\n")
-    with pytest.raises(MedlabelError, match="rows of the dataset breast_chest, found none"):
-        tables.write(
-            real.study,
-            tmp_path / "published.csv",
-            real.mixture,
-            default_params.teacher,
-            tmp_path / "t.md",
-        )
-    (tmp_path / "published.csv").write_text("dataset,model\n")
-    with pytest.raises(MedlabelError, match="recipe, acc, source, note is missing"):
-        tables.write(
-            real.study,
-            tmp_path / "published.csv",
-            real.mixture,
-            default_params.teacher,
-            tmp_path / "t.md",
-        )
+def test_comparisons_name_their_reference_and_the_family(reported: Report) -> None:
+    one = reported("students")
+    part = after(one.text("tables.md"), "Each cell against the first")
+    assert "(capstone, capstone)" in part
+    assert "not over all pairs" in part
+    for entry in one.found.comparisons:
+        heading = text.heading(entry.metric)
+        found = line(part, entry.cell, entry.reference, heading)
+        assert numbers(found[6]) == pytest.approx([entry.holm_p], rel=0.05)
+        assert found[3] == text.change(entry.metric, entry.difference)
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("difference", "p", "verdict"),
     [
-        ({"seeds": "many"}, "seeds: Input should be a valid integer"),
-        ({"gains": {}}, "gains: accuracy, f1, auc missing"),
-        ({"arms": None}, "arms: Input should be a valid dict"),
+        (0.1, 0.2, "not distinguishable"),
+        (0.1, 0.05, "not distinguishable"),
+        (0.1, 0.049, "higher"),
+        (-0.1, 0.0001, "lower"),
     ],
 )
-def test_altered_results_are_refused_by_key(
-    altered: Callable[..., Path], changes: dict[str, Any], message: str
+def test_verdicts_ask_for_holms_p(difference: float, p: float, verdict: str) -> None:
+    one = Comparison(
+        images="breastmnist",
+        cell="b",
+        reference="a",
+        metric="auc",
+        difference=difference,
+        low=difference - 0.01,
+        high=difference + 0.01,
+        p=0.00001,
+        holm_p=p,
+    )
+    assert tables.judge(one, 0.05) == verdict
+
+
+def test_the_capstones_values_stand_beside_ours_for_orientation(reported: Report) -> None:
+    markdown = reported("main").text("tables.md")
+    part = after(markdown, "Beside the published study")
+    assert "For orientation only." in part
+    assert "pneumoniamnist, breastmnist, with a teacher trained here on phantoms" in part
+    assert line(part, "two_layer_cnn", "student")[2] == "95.72"
+    assert line(part, "two_layer_cnn", "student gain accuracy")[2] == "gain +6"
+    assert line(part, "openai_vit_l_14", "zero shot test")[2] == "82.05"
+    assert "Beside the published study" not in reported("quality").text("tables.md")
+    assert "PHANTOM" not in markdown
+
+
+def test_published_values_made_alike_stand_apart(reported: Report) -> None:
+    one = reported("files")
+    markdown = one.text("tables.md")
+    alike = after(markdown, "Beside published values made alike").split("\n## ")[0]
+    label = one.found.cells[0].label
+    found = line(alike, label, "AUC")
+    value = next(entry for entry in one.found.cells[0].published if entry.like).scores["auc"]
+    assert found[3] == "0.930"
+    assert numbers(found[4]) == pytest.approx([value.difference], abs=5.1e-4)
+    assert found[5] == ("yes" if value.within else "no")
+    assert "reproduction" not in alike
+    part = after(markdown, "Published values of the same images and network, made otherwise")
+    copied = line(part, "vesselmnist3d", "resnet18_acs", "reproduction")
+    assert copied[8] == "yes"
+    entries = [one for cell in one.found.cells for one in cell.published]
+    doubtful = {(one.model, one.source, one.note) for one in entries if one.doubtful}
+    assert f"({len(doubtful)} of " in part
+    assert "Within" not in part.split("\n## ")[0]
+
+
+def test_what_is_not_recorded_is_not_called_unpublished(reported: Report) -> None:
+    markdown = reported("drawn").text("tables.md")
+    assert "Of published values made alike, none is recorded here." in markdown
+    assert "published values made alike\n" not in markdown
+
+
+def test_training_tells_what_differs_from_the_protocol(reported: Report) -> None:
+    part = after(reported("files").text("tables.md"), "Training")
+    found = line(part, "vesselmnist3d", "resnet18_acs", "official_3d")
+    assert found[3] == "nothing"
+    assert found[4:] == ["random", "103,132", "28", "100", "32", "fp32", DEVICE]
+    quick = line(part, "vesselmnist3d", "vit3d", "quick_3d")[3]
+    for said in ("epochs 10 (100)", "schedule cosine (steps)", "augmentations flip (none)"):
+        assert said in quick
+    assert "phantom images" in line(part, "phantom_vessel3d", "vit3d", "official_3d")[3]
+    assert line(after(reported("main").text("tables.md"), "Training"), "breast_pneumonia")[3] == "–"
+
+
+@pytest.mark.parametrize(
+    ("images", "change", "told"),
+    [
+        ("breastmnist", {}, []),
+        ("breastmnist", {"label_smoothing": 0.1}, ["label smoothing 0.1 (0)"]),
+        ("breastmnist", {"enlarge_to": 224}, []),
+        ("breastmnist", {"enlarge_to": 64}, ["enlarged to 64 (28 or 224)"]),
+        ("breastmnist_224", {}, ["image size 224 (28)"]),
+        ("breastmnist", {"stem": "halved"}, ["stem halved (dense)"]),
+        ("breastmnist", {"start": {"source": "timm"}}, ["first weights from timm (random)"]),
+        ("vesselmnist3d", {}, ["batch size 128 (32)"]),
+    ],
+)
+def test_every_difference_from_the_protocol_is_told(
+    params: Params, images: str, change: dict[str, object], told: list[str]
 ) -> None:
-    with pytest.raises(MedlabelError, match=message) as caught:
-        read_study(altered(**changes))
-    assert "study.json" in str(caught.value)
-    assert "\n" not in str(caught.value)
+    ours = changed(params, recipes={"official": change}, studies={}, default_studies=["main"])
+    settings = ours.training(Trained(images, "true", "resnet18", "official"))
+    assert protocol.differences(settings) == told
+
+
+def test_classes_have_recall_and_confusion(reported: Report) -> None:
+    one = reported("main")
+    cell = one.found.cells[0]
+    found = line(after(one.text("tables.md"), "Classes"), "student", "breast")
+    assert numbers(found[2]) == pytest.approx([100 * cell.recall["student"][1]], abs=0.051)
+    assert [int(count) for count in found[3:]] == cell.confusion["student"][1]
+    several = after(reported("files").text("tables.md"), "Classes: chestmnist")
+    assert "have no confusion" in several
+    assert len(line(several, "trained on true labels", "atelectasis")) == 3
+
+
+def test_phantoms_are_marked_where_they_are(reported: Report) -> None:
+    first = reported("drawn").text("tables.md").splitlines()[0]
+    assert first.startswith(f"# {text.PHANTOM_MARK}: ")
+    pairs = reported("pairs").text("tables.md")
+    assert text.PHANTOM_MARK not in pairs
+    assert "3 of the cells hold PHANTOM images" in pairs
 
 
 @pytest.mark.parametrize(
@@ -177,114 +221,96 @@ def test_shorten_keeps_both_ends() -> None:
     assert len(short) == 12
 
 
-@pytest.fixture(scope="module")
-def facts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("raw")
-    for flag in ("breastmnist", "dermamnist"):
-        source = catalogue.source(flag, 28)
-        content = {
-            "flag": flag,
-            "size": 28,
-            "url": source.url,
-            "md5": source.md5,
-            "sha256": flag.encode().hex(),
-            "bytes": 1234567,
-            "licence": source.licence,
-            "non_commercial": source.non_commercial,
-            "task": source.task,
-            "labels": list(source.labels),
-        }
-        files.write_json(folder / f"{flag}.json", content)
-    return [folder / "breastmnist.json", folder / "dermamnist.json"]
-
-
-WritePage = Callable[..., str]
-
-
-@pytest.fixture
-def write_page(
-    real: Run, published: Path, default_params: Params, facts: list[Path], tmp_path: Path
-) -> WritePage:
-    """Write the page, with some of its inputs replaced, and return its text."""
-    figures = {name: tmp_path / f"{name}.svg" for name in page.CAPTIONS}
-    for name, path in figures.items():
-        path.write_text(f"<svg>{name}</svg>")
-    files.write_json(
-        tmp_path / "provenance.json", {"weights_sha256": "c0ffee", "settings": {"steps": [1, 2]}}
-    )
-    given = {
-        "study": real.study,
-        "published": published,
-        "figures": figures,
-        "sidecars": facts,
-        "provenance": tmp_path / "provenance.json",
-        "params": default_params,
-    }
-
-    def write(**changes: Any) -> str:
-        page.write(**(given | changes), target=tmp_path / "page.html")
-        return (tmp_path / "page.html").read_text(encoding="utf-8")
-
-    return write
-
-
-def test_page_holds_everything_and_asks_for_nothing(
-    write_page: WritePage, facts: list[Path], default_params: Params
-) -> None:
-    found = write_page()
-    for name in page.CAPTIONS:
-        content = base64.b64encode(f"<svg>{name}</svg>".encode()).decode()
+def test_the_page_holds_everything_and_asks_for_nothing(reported: Report) -> None:
+    one = reported("main")
+    found = one.text("report.html")
+    for name in one.figures:
+        content = base64.b64encode(one.path(f"figures/{name}.svg").read_bytes()).decode()
         assert f'src="data:image/svg+xml;base64,{content}"' in found
     assert not re.search(r"""(src|href)=["'](?!data:|#)""", found)
     assert "<script" not in found
     assert "url(" not in found
     for wanted in (
         "Not for clinical use.",
-        "<strong>Not for commercial use:</strong> dermamnist",
         catalogue.source("breastmnist", 28).md5,
-        files.read_json(facts[1], "fetch")["sha256"],
+        b"breastmnist".hex(),
         "c0ffee",
         "settings.steps",
-        f"epochs: {default_params.student.epochs}",
-        "matplotlib",
+        "Teacher phantom_clip@6",
+        "epochs: 20",
+        "2.13.0",
+        DEVICE,
+        "Gain of the student on its teacher",
     ):
         assert wanted in found
     assert "PHANTOM" not in found
+    assert "Not for commercial use" not in found
+    # Other studies' parts are no part of this one.
+    assert "quick_3d" not in found
+    assert "phantom_pairs" not in found
 
 
-def test_page_repeats_its_bytes_wherever_it_runs(
-    write_page: WritePage, default_params: Params
+def test_the_page_marks_phantoms(reported: Report) -> None:
+    drawn = reported("drawn").text("report.html")
+    assert f"{text.PHANTOM_MARK}. Nothing on this page" in drawn
+    assert "Drawn by medlabel, not measured on anyone: phantom_vessel3d" in drawn
+    assert "Some of the images are PHANTOMS" in reported("pairs").text("report.html")
+
+
+def test_results_depend_on_no_folder_and_repeat_their_bytes(
+    reported: Report, params: Params, tmp_path: Path
 ) -> None:
-    elsewhere = default_params.model_copy(
-        update={
-            "folders": default_params.folders.model_copy(update={"data": "/somewhere/else"}),
-            "data": default_params.data.model_copy(update={"mirrors": ["/a/mirror"]}),
-            "embed": default_params.embed.model_copy(update={"batch_size": 7}),
-        }
+    one = reported("main")
+    ours = changed(
+        params, data={"mirrors": ["/a/mirror"]}, encoders={"phantom_clip": {"batch_size": 7}}
     )
-    assert write_page() == write_page(params=elsewhere)
+    layout = Layout(one.world.layout.data, str(tmp_path))
+    study.write(ours, "main", layout, PUBLISHED)
+    (tmp_path / "main" / "figures").mkdir()
+    (tmp_path / "main" / "figures" / "old.svg").write_text("left over")
+    report.write(ours, "main", layout, PUBLISHED)
+    written = {path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()}
+    theirs = Path(one.world.layout.results)
+    assert written == {path.relative_to(theirs) for path in theirs.rglob("*") if path.is_file()}
+    for name in written:
+        assert (tmp_path / name).read_bytes() == (theirs / name).read_bytes(), name
 
 
-def test_page_escapes_what_it_is_given(write_page: WritePage, altered: Callable[..., Path]) -> None:
-    found = write_page(study=altered(encoder="<script>alert(1)</script>"))
-    assert "<script" not in found
-    assert "&lt;script&gt;alert(1)" in found
+def test_the_page_escapes_what_it_is_given(reported: Report, tmp_path: Path) -> None:
+    one = reported("main")
+    found = one.found.model_copy(update={"title": "<script>alert(1)</script>"})
+    page.write(found, one.sources, {}, [], tmp_path / "page.html")
+    written = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<script" not in written
+    assert "&lt;script&gt;alert(1)" in written
 
 
-def test_page_of_phantoms_is_marked(
-    write_page: WritePage, drawn: Run, default_params: Params
-) -> None:
-    ours = default_params.model_copy(update={"mixture": drawn.mixture})
-    found = write_page(study=drawn.study, sidecars=[], params=ours)
-    assert found.count(text.PHANTOM_MARK) == 3
-    assert "Drawn by medlabel, not measured on anyone: phantom_colon" in found
+def test_licences_that_forbid_commercial_use_are_named(params: Params, tmp_path: Path) -> None:
+    skin = {"images": "dermamnist", "network": "resnet18", "recipe": "official"}
+    ours = changed(params, studies={"drawn": skin})
+    world = World(tmp_path, ours).add("drawn")
+    study.write(ours, "drawn", world.layout, PUBLISHED)
+    report.write(ours, "drawn", world.layout, PUBLISHED)
+    written = Path(world.layout.study("drawn", "report.html")).read_text(encoding="utf-8")
+    assert "<strong>Not for commercial use:</strong> dermamnist" in written
+    facts = Path(world.layout.raw("dermamnist")).with_suffix(".json")
+    files.write_json(facts, {"flag": "dermamnist"})
+    with pytest.raises(MedlabelError, match=r"dermamnist\.json: .*sha256.* is missing"):
+        report.write(ours, "drawn", world.layout, PUBLISHED)
 
 
-def test_page_names_what_is_missing(write_page: WritePage, tmp_path: Path) -> None:
-    with pytest.raises(MedlabelError, match=r"figures: expected .*, but boxplots is missing"):
-        write_page(figures={})
-    with pytest.raises(MedlabelError, match=r"gone\.svg: no such file"):
-        write_page(figures=dict.fromkeys(page.CAPTIONS, tmp_path / "gone.svg"))
-    files.write_json(tmp_path / "facts.json", {"flag": "breastmnist"})
-    with pytest.raises(MedlabelError, match=r"facts\.json: .*sha256.* is missing"):
-        write_page(sidecars=[tmp_path / "facts.json"])
+def test_results_of_other_cells_are_refused(reported: Report, params: Params) -> None:
+    one = reported("main")
+    ours = changed(params, studies={"main": {"seeds": 5}})
+    with pytest.raises(MedlabelError, match=r"study\.json: expected the 1 cells of studies\.main"):
+        report.write(ours, "main", one.world.layout, PUBLISHED)
+
+
+def test_the_summary_tells_the_main_numbers(reported: Report) -> None:
+    one = reported("main")
+    cell = one.found.cells[0]
+    summary = one.text("tables.md").splitlines()[2]
+    assert f"labels {100 * cell.arms['teacher']['accuracy'].mean:.1f} % of 40" in summary
+    assert text.points(cell.gains["accuracy"].mean) in summary
+    assert "Always answering the commonest class gives 50.0 %" in summary
+    assert json.loads(one.path("study.json").read_text())["title"] in one.text("tables.md")

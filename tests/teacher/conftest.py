@@ -23,27 +23,30 @@ SENTENCES = {
 
 
 @pytest.fixture(scope="session")
-def tiny_settings() -> params.Pretrain:
+def tiny_settings() -> params.Contrastive:
     """A CLIP that trains in well under a second."""
-    return params.Pretrain(
+    return params.Contrastive(
+        kind="contrastive",
+        batch_size=2,
+        precision="fp32",
+        pretrainings=2,
         patch_size=7,
         width=32,
         image_layers=1,
         text_layers=1,
         embed_dim=16,
         context_length=16,
-        batch_size=16,
+        pairs=16,
         learning_rate=0.01,
         weight_decay=0.1,
         warmup_steps=1,
         averaging=0.9,
         checkpoints=[1, 3, 6],
-        study_checkpoint=3,
     )
 
 
 @pytest.fixture(scope="session")
-def make_encoder(tiny_settings: params.Pretrain) -> Callable[..., Path]:
+def make_encoder(tiny_settings: params.Contrastive) -> Callable[..., Path]:
     """Return a function that writes an untrained encoder with other settings or another seed."""
 
     def make(folder: Path, seed: int = 0, size: int = SIZE, **preprocess: object) -> Path:
@@ -97,14 +100,22 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Path], dict
 def pool(tmp_path: Path) -> Path:
     """Write a pool of both datasets, out of order and with an image twice."""
     rows = [
-        ("test", "phantom_retina", "val", 2, 1),
-        ("train", "phantom_chest", "train", 9, 0),
-        ("train", "phantom_chest", "train", 3, 0),
-        ("test", "phantom_chest", "test", 5, 0),
-        ("train", "phantom_retina", "train", 0, 1),
-        ("test", "phantom_retina", "val", 2, 1),
+        ("test", "phantom_retina", "val", 2, "retina"),
+        ("train", "phantom_chest", "train", 9, "chest"),
+        ("train", "phantom_chest", "train", 3, "chest"),
+        ("test", "phantom_chest", "test", 5, "chest"),
+        ("train", "phantom_retina", "train", 0, "retina"),
+        ("test", "phantom_retina", "val", 2, "retina"),
     ]
-    table = pd.DataFrame(rows, columns=["role", "dataset", "split", "row", "label"])
-    table = table.astype({"row": np.int32, "label": np.int8})
-    files.write_parquet(tmp_path / "pool.parquet", table)
+    table = pd.DataFrame(rows, columns=["role", "dataset", "split", "row", "class"])
+    files.write_parquet(tmp_path / "pool.parquet", table.astype({"row": np.int32}))
     return tmp_path / "pool.parquet"
+
+
+@pytest.fixture(scope="session")
+def mixture() -> params.Mixture:
+    """Two classes of images of `SIZE` pixels."""
+    role = {"train": {"splits": ["train"], "count": 1}, "test": {"splits": ["val"], "count": 1}}
+    classes = [{"name": name, "dataset": f"phantom_{name}", **role} for name in ("chest", "retina")]
+    chosen = params.Mixture.model_validate({"size": 28, "classes": classes})
+    return chosen.model_copy(update={"size": SIZE})

@@ -15,8 +15,10 @@ from medlabel.teacher import encoder
 CPU = torch.device("cpu")
 
 
-def teacher(model: str, pretrained: str | None) -> params.Teacher:
-    return params.Teacher(source="open_clip", name="t", model=model, pretrained=pretrained)
+def teacher(model: str, pretrained: str | None) -> params.Published:
+    return params.Published(
+        kind="open_clip", model=model, pretrained=pretrained, batch_size=1, precision="fp32"
+    )
 
 
 def test_open_clip_itself_loads_what_is_saved(tiny_encoder: Path, loaded: encoder.Encoder) -> None:
@@ -80,9 +82,9 @@ def test_weights_of_another_architecture_name_the_layers(
 @pytest.mark.parametrize(
     ("model", "pretrained", "message"),
     [
-        ("ViT-L14", "openai", r"teacher\.model: 'ViT-L14' given.*nearest names: .*ViT-L-14"),
-        ("ViT-B-32", "nonsense", r"teacher\.pretrained: 'nonsense' given.*tags: .*openai"),
-        ("ViT-B-32", None, r"teacher\.pretrained: None given"),
+        ("ViT-L14", "openai", r"model: 'ViT-L14' given.*nearest names: .*ViT-L-14"),
+        ("ViT-B-32", "nonsense", r"pretrained: 'nonsense' given.*tags: .*openai"),
+        ("ViT-B-32", None, r"pretrained: None given"),
         ("ViT-B-32", "openai", r"with QuickGELU; use 'ViT-B-32-quickgelu'"),
         ("ViT-B-32-quickgelu", "laion2b_e16", r"no tag of ViT-B-32-quickgelu"),
         ("hf-hub:org/name", "openai", r"holds its own weights: set it to null"),
@@ -165,3 +167,44 @@ def test_pickled_objects_in_weights_are_not_run(
     with pytest.raises(MedlabelError, match="open_clip cannot load it"):
         encoder.adopt(teacher("Tiny", str(tmp_path / "weights.pt")), tmp_path / "ours")
     assert not (tmp_path / "touched").exists()
+
+
+@pytest.mark.parametrize("known", ["model", "folder"])
+def test_transformers_is_asked_for_before_the_download(
+    known: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F58: the weights of BiomedCLIP are 800 MB."""
+    from open_clip import factory
+
+    config = {"embed_dim": 8, "vision_cfg": {}, "text_cfg": {"hf_tokenizer_name": "org/words"}}
+    monkeypatch.setitem(factory._MODEL_CONFIGS, "Tiny", config)
+    monkeypatch.setattr(encoder.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(encoder, "_build", lambda *_: pytest.fail("it was built"))
+    files.write_json(tmp_path / "theirs" / encoder.CONFIG, {"model_cfg": config})
+    (tmp_path / "weights.pt").touch()
+    asked = {
+        "model": teacher("Tiny", str(tmp_path / "weights.pt")),
+        "folder": teacher(f"local-dir:{tmp_path / 'theirs'}", None),
+    }[known]
+    with pytest.raises(MedlabelError, match=r"org/words .*run `pip install transformers`"):
+        encoder.adopt(asked, tmp_path / "ours")
+
+
+def test_a_hub_model_is_asked_for_transformers_after_its_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F58: the same for a hub id, whose small configuration comes first."""
+    from open_clip import factory, pretrained
+
+    def download(_: str, filename: str | None = None, **__: object) -> str:
+        assert filename == encoder.CONFIG, "the weights were downloaded"
+        return str(tmp_path / filename)
+
+    content = {"model_cfg": {"text_cfg": {"hf_model_name": "org/words"}}}
+    files.write_json(tmp_path / encoder.CONFIG, content)
+    monkeypatch.setattr(factory, "download_pretrained_from_hf", download)
+    monkeypatch.setattr(pretrained, "download_pretrained_from_hf", download)
+    monkeypatch.setattr(encoder, "_heed_missing_network", lambda: None)
+    monkeypatch.setattr(encoder.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(MedlabelError, match="run `pip install transformers`"):
+        encoder.adopt(teacher("hf-hub:org/name", None), tmp_path / "ours")

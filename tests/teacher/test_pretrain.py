@@ -12,21 +12,24 @@ from hypothesis import strategies as st
 
 from medlabel import params
 from medlabel.errors import MedlabelError
+from medlabel.randomness import stream
 from medlabel.teacher import encoder, pretrain
 
 Raw = tuple[dict[str, Path], dict[str, Path]]
 SIZE = 14
 
 
-def train(raw: Raw, tiny: params.Pretrain, folder: Path, seed: int = 3) -> dict[int, Path]:
+def train(
+    raw: Raw, tiny: params.Contrastive, folder: Path, seed: int = 3, run: int = 0
+) -> dict[int, Path]:
     folders = {step: folder / f"step{step}" for step in tiny.checkpoints}
-    pretrain.pretrain(*raw, folders, tiny, SIZE, "cpu", 1, seed, folder / "resume")
+    pretrain.pretrain(*raw, folders, tiny, SIZE, run, "cpu", 1, seed, folder / "resume")
     return folders
 
 
 @pytest.fixture(scope="module")
 def trained(
-    raw: Raw, tiny_settings: params.Pretrain, tmp_path_factory: pytest.TempPathFactory
+    raw: Raw, tiny_settings: params.Contrastive, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[int, Path]:
     return train(raw, tiny_settings, tmp_path_factory.mktemp("trained"))
 
@@ -64,7 +67,7 @@ def test_loss_is_clips_where_all_kinds_differ_and_the_mean_log_likelihood_elsewh
     assert pretrain._loss(kinds)(image, text, scale).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_learning_rate_warms_up_then_falls_as_a_cosine(tiny_settings: params.Pretrain) -> None:
+def test_learning_rate_warms_up_then_falls_as_a_cosine(tiny_settings: params.Contrastive) -> None:
     slow = tiny_settings.model_copy(update={"warmup_steps": 2})
     rates = [pretrain.learning_rate(step, slow) / slow.learning_rate for step in range(1, 7)]
     cosine = [0.5 * (1 + math.cos(math.pi * part / 4)) for part in (1, 2, 3, 4)]
@@ -77,29 +80,48 @@ def test_learning_rate_warms_up_then_falls_as_a_cosine(tiny_settings: params.Pre
 @given(st.integers(1, 30), st.integers(1, 5), st.integers(0, 2**32 - 1))
 def test_batches_of_an_epoch_are_disjoint_and_full(count: int, batches: int, seed: int) -> None:
     size = max(count // batches, 1)
-    epoch = [pretrain.batch_rows(step, count, size, seed) for step in range(1, count // size + 1)]
+    steps = range(1, count // size + 1)
+    epoch = [pretrain.batch_rows(step, count, size, seed, 0) for step in steps]
     rows = np.concatenate(epoch)
     assert len(set(rows.tolist())) == len(rows) == len(epoch) * size
     assert rows.max() < count
 
 
 def test_same_inputs_same_bytes_and_another_seed_others(
-    raw: Raw, tiny_settings: params.Pretrain, trained: dict[int, Path], tmp_path: Path
+    raw: Raw, tiny_settings: params.Contrastive, trained: dict[int, Path], tmp_path: Path
 ) -> None:
     again = train(raw, tiny_settings, tmp_path / "again")
     for step, folder in trained.items():
         for name in (encoder.WEIGHTS, encoder.CONFIG, encoder.PROVENANCE):
             assert (folder / name).read_bytes() == (again[step] / name).read_bytes()
     other = train(raw, tiny_settings, tmp_path / "other", seed=4)
-    assert weights(other)[-1] != weights(trained)[-1]
+    second = train(raw, tiny_settings, tmp_path / "second", run=1)
+    assert len({weights(one)[-1] for one in (trained, other, second)}) == 3
     assert not list((tmp_path / "again" / "resume").iterdir())
+
+
+def test_the_first_pretraining_has_the_streams_of_the_first_version() -> None:
+    rows = pretrain.batch_rows(3, 50, 20, 7, 0)
+    expected = stream(7, "pretrain", "epoch", 1).permutation(50)[:20]
+    np.testing.assert_array_equal(rows, expected)
+    assert pretrain.purpose(2, "weights") == ("pretrain", 2, "weights")
+
+
+def test_how_images_are_embedded_changes_no_pretraining(
+    raw: Raw, tiny_settings: params.Contrastive, trained: dict[int, Path], tmp_path: Path
+) -> None:
+    changes = {"batch_size": 9, "precision": "bf16", "pretrainings": 7}
+    again = train(raw, tiny_settings.model_copy(update=changes), tmp_path)
+    names = (encoder.WEIGHTS, encoder.PROVENANCE)
+    for step, folder in trained.items():
+        assert all((folder / n).read_bytes() == (again[step] / n).read_bytes() for n in names)
 
 
 @pytest.mark.parametrize("killed_in", [2, 4, 6])
 def test_killed_training_goes_on_to_identical_weights(
     killed_in: int,
     raw: Raw,
-    tiny_settings: params.Pretrain,
+    tiny_settings: params.Contrastive,
     trained: dict[int, Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -127,7 +149,7 @@ def test_killed_training_goes_on_to_identical_weights(
 
 def test_damaged_state_starts_anew(
     raw: Raw,
-    tiny_settings: params.Pretrain,
+    tiny_settings: params.Contrastive,
     trained: dict[int, Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -152,19 +174,19 @@ def test_provenance_holds_the_curve_up_to_the_step(trained: dict[int, Path]) -> 
 
 
 def test_two_kinds_of_different_brightness_are_told_apart(
-    raw: Raw, tiny_settings: params.Pretrain, tmp_path: Path
+    raw: Raw, tiny_settings: params.Contrastive, tmp_path: Path
 ) -> None:
-    longer = tiny_settings.model_copy(update={"checkpoints": [60], "study_checkpoint": 60})
+    longer = tiny_settings.model_copy(update={"checkpoints": [60]})
     folder = train(raw, longer, tmp_path)[60]
     record = json.loads((folder / encoder.PROVENANCE).read_text())
     assert record["validation_accuracy"] == 1.0
 
 
 def test_nan_loss_names_the_step(
-    raw: Raw, tiny_settings: params.Pretrain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    raw: Raw, tiny_settings: params.Contrastive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pretrain, "_normalised", lambda images, device: images.float() * math.nan)
-    with pytest.raises(MedlabelError, match=r"loss is nan in step 1; lower pretrain\.learning"):
+    with pytest.raises(MedlabelError, match=r"loss is nan in step 1; lower learning_rate"):
         train(raw, tiny_settings, tmp_path)
 
 
@@ -172,11 +194,15 @@ def test_nan_loss_names_the_step(
     ("change", "message"),
     [
         ({"context_length": 8}, r"context_length: 8 given, but the caption .* needs \d+ tokens"),
-        ({"batch_size": 49}, r"batch_size: 49 given, at most the 48 phantoms"),
+        ({"pairs": 49}, r"pairs: 49 given, at most the 48 phantoms"),
     ],
 )
 def test_settings_that_do_not_fit_the_phantoms(
-    change: dict[str, int], message: str, raw: Raw, tiny_settings: params.Pretrain, tmp_path: Path
+    change: dict[str, int],
+    message: str,
+    raw: Raw,
+    tiny_settings: params.Contrastive,
+    tmp_path: Path,
 ) -> None:
     with pytest.raises(MedlabelError, match=message):
         train(raw, tiny_settings.model_copy(update=change), tmp_path)

@@ -15,7 +15,7 @@ import yaml
 from medlabel import params as parameters
 
 ROOT = Path(__file__).parent.parent.parent
-TINY = Path(__file__).parent / "tiny.yaml"
+TINY = ROOT / "config" / "tiny.yaml"
 COPIED = (
     "Snakefile",
     "workflow",
@@ -88,14 +88,8 @@ def job_counts(text: str) -> dict[str, int]:
     for line in text.splitlines():
         words = line.split()
         if len(words) == 2 and words[1].isdigit() and words[0] not in {"total", "job"}:
-            counts[words[0]] = int(words[1])
+            counts[words[0].removesuffix("_phantom_clip")] = int(words[1])
     return counts
-
-
-def outputs(stage: dict) -> list[str]:
-    """Paths that a stage writes."""
-    entries = [*stage["outs"], *stage.get("metrics", [])]
-    return [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries]
 
 
 def make_workplace(folder: Path) -> Workplace:
@@ -109,6 +103,7 @@ def make_workplace(folder: Path) -> Workplace:
             shutil.copy(source, folder / name)
     content = parameters.read_yaml(ROOT / "params.yaml")
     parameters.overlay(content, parameters.read_yaml(TINY))
+    content["folders"] = {"data": "data", "results": "results"}
     (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     return Workplace(folder)
 

@@ -13,78 +13,79 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from medlabel import params as parameters
-from tests.workflow.conftest import ROOT, Workplace, make_workplace
+from tests.workflow.conftest import ROOT, TINY, Workplace, make_workplace
 
 # One worker, because all share one finished run.
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 
-DOWNSTREAM = {"students", "study", "report", "all"}
+SHOWN = {"evaluate", "report", "metrics", "all"}
+STUDENT = "phantom_tiny/phantom_clip@6+capstone+zeroshot/capstone/tiny"
 
 
-def test_a_finished_study_has_nothing_to_do(finished: Workplace) -> None:
+def test_finished_studies_have_nothing_to_do(finished: Workplace) -> None:
     assert finished.planned() == {}
 
 
 def test_every_result_is_there_and_marked_as_phantom(finished: Workplace) -> None:
     results = finished.folder / "results"
-    study = json.loads((results / "phantom_tiny_study.json").read_text())
-    assert study["phantom"] is True
-    assert study["seeds"] == 2
-    named = [path for path in results.rglob("*") if path.is_file()]
-    assert named
-    assert all("phantom" in path.name.lower() for path in named)
-    for figure in results.rglob("*.svg"):
-        assert "PHANTOM" in figure.read_text(), figure.name
+    for study in ("tiny", "tiny_curve", "tiny_pairs", "tiny_volumes"):
+        content = json.loads((results / study / "study.json").read_text())
+        assert content["phantom"] is True
+        assert (results / study / "report.html").exists()
+        figures = sorted((results / study / "figures").glob("*.svg"))
+        assert figures
+        for figure in figures:
+            assert "PHANTOM" in figure.read_text(), figure
+    metrics = json.loads((results / "metrics.json").read_text())
+    assert set(metrics) == {"tiny", "tiny_curve", "tiny_pairs", "tiny_volumes"}
 
 
 def test_logs_and_timings_are_kept_for_each_job(finished: Workplace) -> None:
-    logs = {path.parent.name for path in (finished.folder / "data" / "logs").rglob("*.log")}
-    assert {"phantoms", "pretrain", "embed", "pseudolabel", "study"} <= logs
-    timings = list((finished.folder / "data" / "benchmarks").rglob("*.tsv"))
-    assert len(timings) > 10
+    data = finished.folder / "data"
+    logs = {path.relative_to(data / "logs").parts[0] for path in (data / "logs").rglob("*.log")}
+    steps = {"phantoms", "pretrain", "embed", "words", "pseudolabel", "train", "evaluate"}
+    assert steps <= logs
+    assert len(list((data / "timings").rglob("*.tsv"))) > 10
 
 
-def test_the_report_is_one_file_with_every_figure(finished: Workplace, tmp_path: Path) -> None:
-    page = tmp_path / "report.html"
-    result = finished.snakemake("--report", str(page))
-    assert result.returncode == 0, result.stdout + result.stderr
-    text = page.read_text()
-    for figure in (finished.folder / "results" / "figures").glob("*.svg"):
-        assert figure.name in text
-    assert "<script src=" not in text
-
-
-def test_a_new_learning_rate_reruns_the_students_only(copied: Workplace) -> None:
-    copied.set(student={"optimizer": {"lr": 0.01}})
-    assert set(copied.planned()) == DOWNSTREAM
+def test_a_new_learning_rate_reruns_the_trainings_of_that_recipe_alone(copied: Workplace) -> None:
+    copied.set(recipes={"tiny": {"learning_rate": 0.01}})
+    planned = copied.planned()
+    assert set(planned) == {"train", *SHOWN}
+    assert planned["evaluate"] == 3  # not the volumes, which have recipes of their own
 
 
 def test_more_seeds_embed_nothing_and_leave_the_first_ones(copied: Workplace) -> None:
-    copied.set(study={"seeds": 4})
+    copied.set(
+        studies={"tiny": {"seeds": 4}, "tiny_curve": {"seeds": 2}, "tiny_pairs": {"seeds": 2}}
+    )
     planned = copied.planned()
-    assert set(planned) == {"mix", *DOWNSTREAM}
-    assert planned["mix"] == 1
-    assert planned["students"] == 3  # true, permuted and the study's teacher; no more curve
+    assert set(planned) == {"train", *SHOWN}
+    assert planned["train"] == 3  # true, permuted and the teacher's labels
+    assert planned["evaluate"] == 1
 
 
-def test_new_prompts_embed_nothing(copied: Workplace) -> None:
-    copied.set(pseudolabel={"templates": ["An image of the {}."]})
+def test_new_words_embed_no_image_and_train_nothing_before_labels_changed(
+    copied: Workplace,
+) -> None:
+    copied.set(prompts={"capstone": {"templates": ["An image of the {}."]}})
     planned = copied.planned()
-    assert "pseudolabel" in planned
-    assert "embed" not in planned
-    assert "pretrain" not in planned
+    assert {"words", "pseudolabel"} <= set(planned)
+    assert not {"embed", "pretrain", "pool"} & set(planned)
 
 
 @pytest.mark.parametrize(
     "section",
     [
         {"data": {"retries": 9, "mirrors": ["elsewhere"]}},
-        {"embed": {"batch_size": 7}},
+        {"encoders": {"phantom_clip": {"batch_size": 7}}},
         {"device": "cpu"},
+        {"studies": {"vessel": {"seeds": 9}}},
     ],
-    ids=["mirrors", "batch size", "device"],
+    ids=["mirrors", "batch size", "device", "another study"],
 )
 def test_how_to_work_is_no_reason_to_rerun(copied: Workplace, section: dict) -> None:
     copied.set(**section)
@@ -93,14 +94,28 @@ def test_how_to_work_is_no_reason_to_rerun(copied: Workplace, section: dict) -> 
 
 def test_the_same_parameters_as_an_overlay_are_no_reason_to_rerun(copied: Workplace) -> None:
     overlay = copied.folder / "same.yaml"
-    overlay.write_text("student: {epochs: 2}\n")
+    overlay.write_text("recipes: {tiny: {epochs: 2}}\n")
     assert copied.planned("--configfile", "same.yaml") == {}
+    assert copied.planned("--config", "recipes={tiny: {epochs: 2}}") == {}
 
 
-def test_editing_the_code_of_a_step_reruns_it(copied: Workplace) -> None:
-    module = copied.folder / "src" / "medlabel" / "evaluate" / "study.py"
-    module.write_text(module.read_text() + "\n# edited\n")
-    assert set(copied.planned()) == {"study", "report", "all"}
+def test_a_comment_reruns_nothing(copied: Workplace) -> None:
+    for name in ("evaluate/study.py", "training/run.py", "files.py"):
+        module = copied.folder / "src" / "medlabel" / name
+        text = module.read_text()
+        module.write_text(f"# a comment\n{text}\n\n# another one\n")
+    assert copied.planned() == {}
+
+
+def test_a_changed_helper_reruns_its_users_alone(copied: Workplace) -> None:
+    module = copied.folder / "src" / "medlabel" / "networks" / "vit3d.py"
+    text = module.read_text()
+    assert "DEPTH" in text
+    module.write_text(text + "\nHALF_WIDTH = WIDTH // 2\n")
+    planned = copied.planned()
+    assert planned["train"] == 4  # ViT3D's two seeds, and the two trainings that they start from
+    assert planned["evaluate"] == 1
+    assert "pretrain" not in planned
 
 
 def test_touched_files_are_no_reason_to_rerun(copied: Workplace) -> None:
@@ -110,11 +125,12 @@ def test_touched_files_are_no_reason_to_rerun(copied: Workplace) -> None:
 
 
 def test_a_rule_is_a_command_that_can_be_pasted(copied: Workplace) -> None:
-    target = "data/mixtures/phantom_tiny/draws/0000-0001.parquet"
+    target = f"data/labels/phantom_tiny/{STUDENT.split('/')[1]}.parquet"
     before = (copied.folder / target).read_bytes()
-    shown = copied.snakemake("--dry-run", "--printshellcmds", "--forcerun", "mix")
-    lines = re.findall(r"medlabel .*", shown.stdout + shown.stderr)
-    command = next(line for line in lines if target in line)
+    shown = copied.snakemake(
+        "--dry-run", "--printshellcmds", "--forcerun", "pseudolabel", "--", target
+    )
+    command = re.findall(r"medlabel .*", shown.stdout + shown.stderr)[-1]
     (copied.folder / target).unlink()
     pasted = copied.run("bash", "-c", command)
     assert pasted.returncode == 0, pasted.stderr
@@ -122,66 +138,147 @@ def test_a_rule_is_a_command_that_can_be_pasted(copied: Workplace) -> None:
 
 
 def test_a_wrong_parameter_stops_before_any_job(copied: Workplace) -> None:
-    copied.set(student={"optimizer": {"lr": -1}})
-    result = copied.snakemake()
+    for given in ([], ["--config", "recipes={tiny: {learning_rate: -1}}"]):
+        if not given:
+            copied.set(recipes={"tiny": {"learning_rate": -1}})
+        result = copied.snakemake(*given)
+        assert result.returncode != 0
+        lines = [line for line in result.stderr.splitlines() if "medlabel: error" in line]
+        assert lines == [
+            "medlabel: error: params.yaml: recipes.tiny.learning_rate: -1 given, allowed: input "
+            "should be greater than 0"
+        ]
+        assert "Building DAG" not in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+def test_sections_of_the_first_version_say_what_replaced_them(copied: Workplace) -> None:
+    result = copied.snakemake("--config", "student={optimizer: {lr: 0.01}}")
     assert result.returncode != 0
-    lines = [line for line in result.stderr.splitlines() if "medlabel: error" in line]
-    assert lines == [
-        "medlabel: error: params.yaml: student.optimizer.lr: -1 given, allowed: input should be "
-        "greater than 0"
-    ]
-    assert "Building DAG" not in result.stderr
-    assert "Traceback" not in result.stderr
+    assert "student: replaced in version 0.2.0 by networks and recipes" in result.stderr
+
+
+def test_the_first_versions_target_makes_the_supervised_studies(copied: Workplace) -> None:
+    shutil.rmtree(copied.folder / "results" / "tiny_volumes")
+    planned = copied.planned("benchmarks")
+    assert set(planned) == {"evaluate", "report", "benchmarks"}
+
+
+def test_one_study_can_be_made_alone(copied: Workplace) -> None:
+    shutil.rmtree(copied.folder / "results")
+    assert set(copied.planned("study_tiny")) == {"evaluate", "report", "study_tiny"}
+
+
+def test_folders_with_spaces_are_quoted(tmp_path: Path) -> None:
+    """F54: a space in folders.data overwrote another file."""
+    place = make_workplace(tmp_path)
+    place.set(folders={"data": "my data", "results": "my results"})
+    (place.folder / "my").write_text("a note of mine")
+    result = place.snakemake("--until", "vessels")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert (place.folder / "my").read_text() == "a note of mine"
+    assert (place.folder / "my data" / "phantoms" / "phantom_vessel3d.npz").exists()
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
+    """F44: a dry run made folders, and failed where it could not."""
+    place = make_workplace(tmp_path)
+    before = {path for path in place.folder.rglob("*") if ".snakemake" not in path.parts}
+    assert place.planned()
+    after = {path for path in place.folder.rglob("*") if ".snakemake" not in path.parts}
+    assert {path for path in after - before if "__pycache__" not in path.parts} == set()
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_results(
     copied: Workplace, finished: Workplace
 ) -> None:
-    shutil.rmtree(copied.folder / "data" / "students")
+    shutil.rmtree(copied.folder / "data" / "trainings")
     shutil.rmtree(copied.folder / "results")
-    command = ["snakemake", "--cores", "2"]
-    environment_of_run = copied.folder
     process = subprocess.Popen(
-        ["bash", "-c", f"exec env PATH={_path()} HOME={environment_of_run} {' '.join(command)}"],
+        ["bash", "-c", f"exec env PATH={_path()} HOME={copied.folder} snakemake --cores 2"],
         cwd=copied.folder,
+        env=os.environ | {"PYTHONPATH": str(copied.folder / "src")},
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    students = copied.folder / "data" / "students"
-    deadline = time.monotonic() + 120
+    trainings = copied.folder / "data" / "trainings"
+    deadline = time.monotonic() + 240
     # The third job starts only when one of the first two has ended.
-    while len(list(students.rglob("predictions.parquet"))) < 3 and time.monotonic() < deadline:
+    while len(list(trainings.rglob("run.json"))) < 3 and time.monotonic() < deadline:
         time.sleep(0.2)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    done = {path: path.stat().st_mtime_ns for path in students.rglob("predictions.parquet")}
+    done = {path: path.stat().st_mtime_ns for path in trainings.rglob("run.json")}
     assert done
-    assert not (copied.folder / "results").exists()
     copied.run("snakemake", "--unlock")
     again = copied.snakemake()
     assert again.returncode == 0, again.stdout + again.stderr
     kept = [path for path, when in done.items() if path.stat().st_mtime_ns == when]
     assert kept, "every finished block was trained again"
     assert copied.planned() == {}
-    for name in ("phantom_tiny_study.json", "phantom_tiny_scores.csv"):
-        ours, theirs = (place.folder / "results" / name for place in (copied, finished))
-        assert ours.read_bytes() == theirs.read_bytes()
+    ours, theirs = (place.folder / "results" / "metrics.json" for place in (copied, finished))
+    assert ours.read_bytes() == theirs.read_bytes()
 
 
 def _path() -> str:
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 
+def test_a_training_killed_outright_ends_as_one_left_alone(copied: Workplace) -> None:
+    name = "phantom_vessel3d/true/resnet18_acs/tiny_3d"
+    folder = copied.folder / "data" / "trainings" / name / "0000-0000"
+    state = copied.folder / "data" / "cache" / "trainings" / name / "0000-0000.pt"
+    command = ["medlabel", "--set", "recipes.tiny_3d.epochs=4", "train", name, "--block"]
+    command += ["0000-0000"]
+    left = copied.run(*command)
+    assert left.returncode == 0, left.stderr
+    alone = {path.name: path.read_bytes() for path in folder.iterdir()}
+    shutil.rmtree(folder)
+    environment = os.environ | {"PYTHONPATH": str(copied.folder / "src"), "PATH": _path()}
+    process = subprocess.Popen(
+        command, cwd=copied.folder, env=environment, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 240
+    while not state.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (folder / "run.json").exists()
+    again = copied.run(*command)
+    assert again.returncode == 0, again.stderr
+    assert "going on after epoch" in again.stderr
+    for file in ("predictions.parquet", "weights.safetensors"):
+        assert (folder / file).read_bytes() == alone[file]
+
+
 def test_a_truncated_input_is_told_and_nothing_good_is_lost(copied: Workplace) -> None:
     archive = copied.folder / "data" / "phantoms" / "phantom_chest.npz"
     archive.write_bytes(archive.read_bytes()[:2000])
-    before = (copied.folder / "results" / "phantom_tiny_study.json").read_bytes()
+    before = (copied.folder / "results" / "metrics.json").read_bytes()
     result = copied.snakemake("--until", "pool")
     output = result.stdout + result.stderr
     assert result.returncode != 0
     assert "phantom_chest.npz: expected a whole .npz, found a truncated or altered file" in output
-    assert (copied.folder / "results" / "phantom_tiny_study.json").read_bytes() == before
+    assert (copied.folder / "results" / "metrics.json").read_bytes() == before
+
+
+@pytest.mark.real
+def test_downloads_outlive_an_edit_of_the_code_and_a_missing_network(
+    tmp_path: Path, mirror: Path
+) -> None:
+    """Snakemake deletes a job's outputs before it runs it: offline, the data were gone."""
+    place = make_workplace(tmp_path)
+    target = "data/raw/breastmnist.npz"
+    got = place.snakemake("--config", f"data={{mirrors: [{mirror}]}}", "--", target)
+    assert got.returncode == 0, got.stdout + got.stderr
+    before = (place.folder / target).read_bytes()
+    module = place.folder / "src" / "medlabel" / "files.py"
+    module.write_text(module.read_text() + "\n\nEDITED = True\n")
+    assert place.planned("--", target) == {}
+    forced = place.snakemake("--forcerun", "fetch", "--", target)
+    assert forced.returncode == 0, forced.stdout + forced.stderr
+    assert (place.folder / target).read_bytes() == before
 
 
 def test_the_capstones_graph_is_what_it_should_be(tmp_path: Path) -> None:
@@ -191,13 +288,10 @@ def test_the_capstones_graph_is_what_it_should_be(tmp_path: Path) -> None:
         target.parent.mkdir(exist_ok=True)
         target.write_text((ROOT / name).read_text())
     planned = place.planned("--configfile", "config/capstone.yaml")
-    study = parameters.read([ROOT / "params.yaml", ROOT / "config" / "capstone.yaml"])
-    blocks = len(study.seed_blocks)
     assert planned["fetch"] == 2
-    assert planned["adopt"] == 1
+    assert planned["adopt_openai_vit_l_14"] == 1
     assert "pretrain" not in planned
-    assert planned["students"] == 3 * blocks  # true, permuted and the teacher's labels
-    assert planned["mix"] == blocks
+    assert planned["train"] == 3 * 3  # true, permuted and the teacher's labels
 
 
 def test_no_network_names_the_address_and_the_way_out(tmp_path: Path) -> None:
@@ -210,6 +304,41 @@ def test_no_network_names_the_address_and_the_way_out(tmp_path: Path) -> None:
     assert "zenodo.org/records/10519652/files/breastmnist.npz" in output
     assert "make demo" in output
     assert not list((place.folder / "data" / "raw").glob("*.npz"))
+
+
+def test_a_study_of_ones_own_is_parameters_alone(copied: Workplace) -> None:
+    """A mixture, a prompt set, a network, a recipe and their comparison, without code."""
+    overlay = copied.folder / "own.yaml"
+    tiny = yaml.safe_load(TINY.read_text())["mixtures"]["phantom_tiny"]["classes"]
+    own = {
+        "default_studies": ["own"],
+        "mixtures": {
+            "phantom_own": {
+                "extends": "phantom_tiny",
+                "classes": [tiny[1], {**tiny[0], "name": "skin", "dataset": "phantom_skin"}],
+            }
+        },
+        "prompts": {"own": {"templates": ["{}"], "words": {"skin": ["skin", "a photo of skin"]}}},
+        "networks": {"own": {"extends": "capstone", "hidden": [40]}},
+        "recipes": {"own": {"extends": "tiny", "optimizer": "adam"}},
+        "studies": {
+            "own": {
+                "title": "Of one's own",
+                "extends": "tiny",
+                "images": "phantom_own",
+                "prompts": ["capstone", "own"],
+                "network": ["capstone", "own"],
+                "recipe": "own",
+                "controls": [],
+            }
+        },
+    }
+    overlay.write_text(yaml.safe_dump(own))
+    result = copied.snakemake("study_own", "--configfile", "own.yaml")
+    assert result.returncode == 0, result.stdout + result.stderr
+    content = json.loads((copied.folder / "results" / "own" / "study.json").read_text())
+    assert len(content["cells"]) == 4
+    assert parameters.read([copied.folder / "params.yaml", overlay]).grids["own"]
 
 
 def test_the_linter_has_nothing_to_say() -> None:

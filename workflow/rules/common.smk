@@ -3,240 +3,200 @@
 import json
 import os
 import shlex
+import shutil
+import subprocess
 import sys
+from functools import cache
+from itertools import chain
 from pathlib import Path
 
-from medlabel import params as parameters
-from medlabel.data.catalogue import DATASETS, PHANTOMS, is_phantom
-from medlabel.errors import MedlabelError
-from medlabel.stages import PRESETS
-from medlabel.steps import STEPS
+from snakemake.settings.types import DeploymentMethod
 
-# `snakemake` may be called by its path, without its environment being activated.
-shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
+from medlabel import fingerprint, layout, progress, watching
+from medlabel import params as parameters
+from medlabel.commands.training import source_weights
+from medlabel.data import catalogue
+from medlabel.errors import MedlabelError
+from medlabel.networks.names import memory_mb, module_of
+
+ENVIRONMENT = "../../environment.yml"
+
+if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+    # The environment holds what the package needs, not the package.
+    shell.prefix(
+        f"export PYTHONPATH={shlex.quote(str(Path(workflow.basedir) / 'src'))}; "
+        'medlabel() { python -m medlabel "$@"; }; '
+    )
+else:
+    # `snakemake` may be called by its path, without its environment being activated.
+    shell.prefix(
+        f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; '
+    )
+
+SETTINGS = workflow.config_settings
+OVERLAYS = [Path(os.path.relpath(path)) for path in SETTINGS.configfiles]
 
 try:
-    PARAMS = parameters.validate(config, " + ".join(map(str, workflow.configfiles)))
+    PARAMS = parameters.read([Path("params.yaml"), *OVERLAYS], given=SETTINGS.config)
 except MedlabelError as error:
     sys.exit("\n".join(f"medlabel: error: {line}" for line in str(error).splitlines()))
 
+LAYOUT = layout.of(PARAMS)
 DATA = PARAMS.folders.data
-RESULTS = PARAMS.folders.results
-LOGS = f"{DATA}/logs"
-BENCHMARKS = f"{DATA}/benchmarks"
-MIXTURE = PARAMS.mixture.name
-RUNS = f"{DATA}/runs/{PARAMS.benchmark.name}"
-# As MedMNIST names its files.
-SUFFIX = "" if PARAMS.data.size == 28 else f"_{PARAMS.data.size}"
-
-# DVC keeps this folder, which holds nothing where all images are phantoms.
-Path(DATA, "raw").mkdir(parents=True, exist_ok=True)
+PUBLISHED = layout.PUBLISHED
+CONTACT_SHEET = multiext(f"{PARAMS.folders.results}/phantoms", ".svg", ".png")
+FLAT_PHANTOMS = [
+    kind for kind in catalogue.PHANTOMS if not catalogue.is_volumetric(kind)
+]
+TRAINED = parameters.Trained("{images}", "{labels}", "{network}", "{recipe}")
+# Commands that are pasted see the same parameters as this workflow.
+GIVEN = shlex.join(
+    word
+    for option in [
+        *(("--overlay", str(path)) for path in OVERLAYS),
+        *(
+            ("--set", f"{key}={json.dumps(parameters.retyped(value))}")
+            for key, value in SETTINGS.config.items()
+        ),
+    ]
+    for word in option
+)
+# Jobs inherit it, here and on a cluster, and tell their progress there.
+os.environ[progress.FOLDER_VARIABLE] = str(
+    watching.progress_folder(Path(DATA, "logs")).absolute()
+)
+# A card trains one network at a time; profiles/default says how many cards there are.
+HAS_GPU = PARAMS.device == "cuda" or (
+    PARAMS.device == "auto" and shutil.which("nvidia-smi") is not None
+)
 
 
 wildcard_constraints:
-    dataset="|".join([*DATASETS, *PHANTOMS]),
-    block=r"\d{4}-\d{4}",
-    arm="|".join(PARAMS.arms),
-    model=r"[A-Za-z0-9_.-]+",
+    block=r"\d{4}\d*-\d{4}\d*",
+    encoder=r"[a-z0-9_]+",
+    images=r"[a-z0-9_.]+",
+    labels=r"[A-Za-z0-9_.@+]+",
+    mixture=r"[a-z0-9_]+",
+    network=r"[A-Za-z0-9_.-]+",
+    prompts=r"[a-z0-9_]+",
     recipe=r"[a-z0-9_]+",
-    repeat=r"\d{3}",
-    suffix="|_64|_128|_224",
+    run=r"|\.\d+",
+    stem=r"[a-z0-9_]+",
+    study=r"[a-z0-9_]+",
 
 
 def overlays(wildcards, input):
-    """Give the options that make a pasted command see the same parameters as this workflow.
+    """Give the options that carry this workflow's parameters to a command.
 
     Taking `input` marks the value as derived, so that Snakemake does not rerun a job only because
     the same parameters came by another way.
     """
-    given = workflow.config_settings
-    files = [("--overlay", os.path.relpath(path)) for path in given.configfiles]
-    values = [
-        ("--set", f"{key}={json.dumps(value)}") for key, value in given.config.items()
-    ]
-    return shlex.join(word for option in files + values for word in option)
+    return GIVEN
 
 
-def triggers(step):
-    """Give the parameters that a step's output depends on."""
-    return STEPS[step].triggers(PARAMS)
+def code(*modules):
+    """Give a checksum of what modules do: comments and layout change nothing."""
+    return fingerprint.of(*modules)
 
 
-def code(step):
-    """Give the modules that a step's output depends on."""
-    return STEPS[step].code
+def reads(*sections, **values):
+    """Give the parameters that a rule's output depends on, as plain JSON values."""
+    content = PARAMS.model_dump(mode="json", include=set(sections))
+    return content | values
 
 
-def edge_of_suffix(wildcards):
-    """Give the edge in pixels or voxels that a file's name says."""
-    return wildcards.suffix.removeprefix("_") or 28
+def part(section, name, without=()):
+    """Give one named part as plain JSON values."""
+    return getattr(PARAMS, section)[name].model_dump(mode="json", exclude=set(without))
 
 
-def archives():
-    """Give the mixture's image files in the order of its datasets."""
+def pools_of(study):
+    """Give the pools that a study's images are drawn from."""
+    names = {cell.images for cell in PARAMS.grids[study]} & PARAMS.every_mixture.keys()
+    return sorted({LAYOUT.pool_of(name) for name in names})
+
+
+def archives_of_study(study):
+    """Give the image files of a study."""
+    names = dict.fromkeys(cell.images for cell in PARAMS.grids[study])
+    return sorted({path for name in names for path in archives_of(name).values()})
+
+
+@cache
+def archives_of(images):
+    """Give the image files of a mixture, or of one official file or phantom, by dataset."""
+    return LAYOUT.archives(PARAMS.every_mixture.get(images, images))
+
+
+@cache
+def trainings_of(study):
+    """Give every training of a study with its blocks of seeds."""
     return [
-        (
-            f"{DATA}/phantoms/{name}.npz"
-            if is_phantom(name)
-            else f"{DATA}/raw/{name}{SUFFIX}.npz"
-        )
-        for name in PARAMS.mixture.datasets
+        (trained, block)
+        for cell in PARAMS.grids[study]
+        for trainings in PARAMS.students(cell, study).values()
+        for trained in trainings
+        for block in PARAMS.blocks(trained, cell.seeds)
     ]
 
 
-def archive_options(wildcards, input):
-    """Give the mixture's image files as command line options."""
-    return " ".join(f"--archive {path}" for path in input.archives)
-
-
-def facts():
-    """Give the licences and checksums of the mixture's official files."""
-    return [path.replace(".npz", ".json") for path in archives() if "/raw/" in path]
-
-
-def local_weights():
-    """Give the local files of a published teacher, so that new weights are noticed."""
-    given = [
-        PARAMS.teacher.model.removeprefix("local-dir:"),
-        PARAMS.teacher.pretrained or "",
-    ]
-    return [path for path in given if path and Path(path).exists()]
-
-
-def labels_of(wildcards):
-    """Give the pseudo-labels that an arm trains on; the arm of true labels has none."""
-    _, _, encoder = wildcards.arm.partition("_")
-    return f"{DATA}/pseudolabels/{MIXTURE}/{encoder}.parquet" if encoder else []
-
-
-def pseudolabels_option(wildcards, input):
-    """Give the pseudo-labels as a command line option."""
-    return f"--pseudolabels {input.pseudolabels}" if input.pseudolabels else ""
-
-
-def figure(name):
-    """Give a figure's files, with its caption for `snakemake --report`."""
-    return report(
-        multiext(f"{RESULTS}/figures/{MIXTURE}_{name}", ".svg", ".png"),
-        caption=f"../report/{name}.rst",
-        category="Figures",
-        labels={"mixture": MIXTURE, "figure": name},
-    )
-
-
-def benchmark_row(wildcards):
-    """Give the row of the benchmark that wildcards name."""
-    return PARAMS.benchmark.find(
-        f"{wildcards.dataset}/{wildcards.model}/{wildcards.recipe}"
-    )
-
-
-def benchmark_recipe(wildcards):
-    """Give the recipe of a row: a change of another recipe reruns nothing."""
-    recipe = PARAMS.benchmark.require_recipe(benchmark_row(wildcards))
-    return {"seed": PARAMS.seed, **recipe.model_dump(mode="json")}
-
-
-def benchmark_archive(wildcards):
-    """Give the images of the row that wildcards name."""
-    return archive_of_row(benchmark_row(wildcards))
-
-
-def archive_of_row(row):
-    """Give the images of a row."""
-    if is_phantom(row.dataset):
-        return f"{RUNS}/{row.dataset}.npz"
-    recipe = PARAMS.benchmark.require_recipe(row)
-    suffix = "" if recipe.image_size == 28 else f"_{recipe.image_size}"
-    return f"{DATA}/raw/{row.dataset}{suffix}.npz"
-
-
-def weights_of(row, wildcards):
-    """Give the weights of the same repeat of a row."""
-    return f"{RUNS}/{row.name}/{wildcards.repeat}/weights.safetensors"
-
-
-def benchmark_start(wildcards):
-    """Give the weights that a row starts from: of the same repeat of another row, or a file."""
-    row = benchmark_row(wildcards)
-    source = PARAMS.benchmark.source_of(row)
-    if source:
-        return weights_of(source, wildcards)
-    path = PARAMS.benchmark.require_recipe(row).start.path
-    return [path] if path else []
-
-
-def start_option(wildcards, input):
-    """Give the weights of another row as a command line option."""
-    source = PARAMS.benchmark.source_of(benchmark_row(wildcards))
-    return f"--start {input.start}" if source else ""
-
-
-def benchmark_teacher(wildcards):
-    """Give the weights of the row that a row learns from, repeat by repeat."""
-    teacher = PARAMS.benchmark.teacher_of(benchmark_row(wildcards))
-    return weights_of(teacher, wildcards) if teacher else []
-
-
-def teacher_option(wildcards, input):
-    """Give the weights of a row's teacher as a command line option."""
-    return f"--teacher {input.teacher}" if input.teacher else ""
-
-
-def benchmark_runs():
-    """Give the record of every run of every row that the parameters list."""
+def files_of_trainings(study, *names):
+    """Give files of every training of a study."""
     return [
-        f"{RUNS}/{row.name}/{repeat:03d}/run.json"
-        for row in PARAMS.benchmark.rows
-        for repeat in range(row.seeds)
+        f"{LAYOUT.training(trained.name, block)}/{name}"
+        for trained, block in trainings_of(study)
+        for name in names
     ]
 
 
-def shown_archives():
-    """Give the images of each dataset of the benchmark, at the size of its first row."""
-    rows = {}
-    for row in PARAMS.benchmark.rows:
-        rows.setdefault(row.dataset, row)
-    return [archive_of_row(row) for row in rows.values()]
-
-
-def benchmark_figure(name):
-    """Give a figure of the benchmark, with its caption for `snakemake --report`."""
-    preset = PARAMS.benchmark.name
-    return report(
-        multiext(f"{RESULTS}/figures/benchmark_{preset}_{name}", ".svg", ".png"),
-        caption=f"../report/benchmark_{name}.rst",
-        category="Benchmark",
-        labels={"preset": preset, "figure": name},
+def labels_of_study(study):
+    """Give the labels of a study's teachers."""
+    students = (
+        cell.student(run)
+        for cell in PARAMS.grids[study]
+        for run in range(len(cell.teachers))
     )
+    return sorted({LAYOUT.labels(one.images, one.labels) for one in students})
 
 
-def folder_of(name, up=1):
-    """Give the folder that lies `up` levels above a rule's input or output of that name."""
+def reports_of(study):
+    """Give what a reader gets of a study."""
+    names = ("study.json", "scores.csv", "tables.md", "report.html")
+    return [LAYOUT.study(study, name) for name in names]
 
-    def folder(wildcards, input, output):
-        files = input.get(name) or output.get(name)
-        return str(Path(files if isinstance(files, str) else files[0]).parents[up - 1])
 
-    return folder
+def supervised_studies():
+    """Give the default studies without a teacher."""
+    return [
+        name
+        for name in PARAMS.default_studies
+        if all(cell.encoder is None for cell in PARAMS.grids[name])
+    ]
+
+
+def all_encoder_files():
+    """Give every file of all weights that studies use."""
+    return [
+        path
+        for name in PARAMS.encoders
+        for path in LAYOUT.encoder_files(PARAMS.teachers(name))
+    ]
 
 
 def record_in_dvc():
     """Tell DVC of a complete run, so that `dvc repro` finds nothing to do.
 
-    Complete is a run of params.yaml as it stands, or of `benchmarks` with a preset's file alone. A
-    run of some rules only, or with another overlay, is not what those files say: neither is
-    recorded. What DVC itself runs it records itself, and keeps locked until then.
+    Complete is a run of params.yaml as it stands that has run its jobs here. A run of some rules
+    only, with an overlay, or one that only touched its files, is not what params.yaml says. What
+    DVC itself runs it records itself, and keeps locked until then.
     """
-    wanted, given = workflow.dag_settings, workflow.config_settings
-    if not Path(".dvc").is_dir() or "DVC_STAGE" in os.environ:
+    wanted = workflow.dag_settings
+    partial = wanted.targets or wanted.until or wanted.omit_from
+    other = OVERLAYS or SETTINGS.config or workflow.touch or workflow.remote_exec
+    if partial or other or "DVC_STAGE" in os.environ or not Path(".dvc").is_dir():
         return
-    if wanted.until or wanted.omit_from or given.config:
-        return
-    overlay, *others = [os.path.relpath(p) for p in given.configfiles] or [None]
-    preset = PRESETS.get(PARAMS.benchmark.name)
-    if not wanted.targets and not overlay:
-        shell("dvc commit --force --quiet dvc.yaml")
-    elif set(wanted.targets) == {"benchmarks"} and preset:
-        if overlay == preset.overlay and not others:
-            shell("dvc commit --force --quiet {preset.address}")
+    command = ["dvc", "commit", "--force", "--quiet", "dvc.yaml"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        sys.stderr.write(f"medlabel: not recorded in DVC: {reason}\n")

@@ -1,91 +1,86 @@
-"""Images: download, draw, mix."""
+"""Images: download, draw, list."""
 
 
+# No code or parameter decides what is in an official file: its name does, and its MD5.
 rule fetch:
-    input:
-        code=code("fetch"),
     output:
-        archive=f"{DATA}/raw/{{dataset}}{{suffix}}.npz",
-        sidecar=f"{DATA}/raw/{{dataset}}{{suffix}}.json",
+        archive=LAYOUT.raw("{stem}"),
+        facts=LAYOUT.raw("{stem}").replace(".npz", ".json"),
     log:
-        f"{LOGS}/fetch/{{dataset}}{{suffix}}.log",
+        LAYOUT.log("fetch", "{stem}"),
     benchmark:
-        f"{BENCHMARKS}/fetch/{{dataset}}{{suffix}}.tsv"
+        LAYOUT.timing("fetch", "{stem}")
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     resources:
         mem_mb=1000,
+        runtime=60,
     params:
         overlays=overlays,
-        settings=triggers("fetch"),
-        size=edge_of_suffix,
     shell:
-        "medlabel {params.overlays} fetch {wildcards.dataset} --size {params.size} --target {output.archive} 2> {log}"
+        "medlabel {params.overlays} fetch {wildcards.stem} 2> {log:q}"
 
 
 rule phantoms:
-    input:
-        code=code("phantoms"),
     output:
-        archives=collect(f"{DATA}/phantoms/{{kind}}.npz", kind=PHANTOMS),
-        captions=collect(f"{DATA}/phantoms/{{kind}}.captions.parquet", kind=PHANTOMS),
+        archives=[LAYOUT.phantoms(kind) for kind in FLAT_PHANTOMS],
+        captions=[LAYOUT.captions(kind) for kind in FLAT_PHANTOMS],
     log:
-        f"{LOGS}/phantoms/all.log",
+        LAYOUT.log("phantoms", "flat"),
     benchmark:
-        f"{BENCHMARKS}/phantoms/all.tsv"
+        LAYOUT.timing("phantoms", "flat")
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     resources:
         mem_mb=2000,
+        runtime=30,
     params:
-        folder=folder_of("archives"),
+        code=code("data.phantoms"),
         overlays=overlays,
-        settings=triggers("phantoms"),
+        reads=reads("seed", phantoms=part_without("phantoms", "volumes")),
     shell:
-        "medlabel {params.overlays} phantoms --folder {params.folder} 2> {log}"
+        "medlabel {params.overlays} phantoms 2> {log:q}"
+
+
+rule vessels:
+    output:
+        archive=LAYOUT.phantoms("phantom_vessel3d"),
+        captions=LAYOUT.captions("phantom_vessel3d"),
+    log:
+        LAYOUT.log("vessels", "phantom_vessel3d"),
+    benchmark:
+        LAYOUT.timing("vessels", "phantom_vessel3d")
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        code=code("data.phantoms"),
+        overlays=overlays,
+        reads=reads("seed", phantoms=part_without("phantoms", "counts")),
+    shell:
+        "medlabel {params.overlays} vessels 2> {log:q}"
 
 
 rule pool:
     input:
-        archives=archives(),
-        code=code("pool"),
+        archives=archives_of_mixture,
     output:
-        pool=f"{DATA}/mixtures/{MIXTURE}/pool.parquet",
-        audit=f"{DATA}/mixtures/{MIXTURE}/duplicates.json",
+        pool=LAYOUT.pool("{mixture}"),
+        duplicates=LAYOUT.duplicates("{mixture}"),
     log:
-        f"{LOGS}/pool/{MIXTURE}.log",
+        LAYOUT.log("pool", "{mixture}"),
     benchmark:
-        f"{BENCHMARKS}/pool/{MIXTURE}.tsv"
+        LAYOUT.timing("pool", "{mixture}")
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     resources:
         mem_mb=4000,
+        runtime=10,
     params:
-        archives=archive_options,
+        code=code("data.mixtures"),
         overlays=overlays,
-        settings=triggers("pool"),
+        reads=mixture_reads,
     shell:
-        "medlabel {params.overlays} pool {params.archives} --target {output.pool} "
-        "--audit {output.audit} 2> {log}"
-
-
-rule mix:
-    input:
-        pool=rules.pool.output.pool,
-        code=code("mix"),
-    output:
-        f"{DATA}/mixtures/{MIXTURE}/draws/{{block}}.parquet",
-    log:
-        f"{LOGS}/mix/{MIXTURE}/{{block}}.log",
-    benchmark:
-        f"{BENCHMARKS}/mix/{MIXTURE}/{{block}}.tsv"
-    conda:
-        "../../environment.yml"
-    resources:
-        mem_mb=1000,
-    params:
-        overlays=overlays,
-        settings=triggers("mix"),
-    shell:
-        "medlabel {params.overlays} mix --pool {input.pool} --block {wildcards.block} "
-        "--target {output} 2> {log}"
+        "medlabel {params.overlays} pool {wildcards.mixture} 2> {log:q}"

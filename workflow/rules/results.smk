@@ -1,89 +1,111 @@
-"""What a reader sees: statistics, figures, tables, one page."""
+"""What a reader sees: statistics, figures, tables, one page a study."""
 
 
-rule study:
+rule evaluate:
     input:
-        draws=collect(rules.mix.output, block=PARAMS.draw_blocks),
-        pseudolabels=rules.pseudolabel.output.pseudolabels,
-        predictions=[
-            path
-            for arm, blocks in PARAMS.arms.items()
-            for path in collect(
-                rules.students.output.predictions, arm=arm, block=blocks
-            )
-        ],
-        code=code("study"),
+        pools=lambda wildcards: pools_of(wildcards.study),
+        labels=lambda wildcards: labels_of_study(wildcards.study),
+        trainings=lambda wildcards: files_of_trainings(
+            wildcards.study, "predictions.parquet", "run.json"
+        ),
+        published=PUBLISHED,
     output:
-        study=f"{RESULTS}/{MIXTURE}_study.json",
-        scores=f"{RESULTS}/{MIXTURE}_scores.csv",
-        curve=f"{RESULTS}/{MIXTURE}_curve.csv",
+        study=LAYOUT.study("{study}", "study.json"),
+        scores=LAYOUT.study("{study}", "scores.csv"),
     log:
-        f"{LOGS}/study/{MIXTURE}.log",
+        LAYOUT.log("evaluate", "{study}"),
     benchmark:
-        f"{BENCHMARKS}/study/{MIXTURE}.tsv"
+        LAYOUT.timing("evaluate", "{study}")
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     resources:
-        mem_mb=2000,
+        mem_mb=4000,
+        runtime=30,
     params:
-        draws=folder_of("draws"),
+        code=code("evaluate.study"),
         overlays=overlays,
-        pseudolabels=folder_of("pseudolabels"),
-        settings=triggers("study"),
-        students=folder_of("predictions", up=3),
+        reads=study_reads,
     shell:
-        "medlabel {params.overlays} study --draws {params.draws} "
-        "--pseudolabels {params.pseudolabels} --students {params.students} "
-        "--target {output.study} --scores {output.scores} --curve {output.curve} 2> {log}"
+        "medlabel {params.overlays} evaluate {wildcards.study} 2> {log:q}"
 
 
 rule report:
     input:
-        archives=archives(),
-        facts=facts(),
-        phantoms=rules.phantoms.output.archives,
-        pool=rules.pool.output.pool,
-        provenance=f"{DATA}/encoders/{PARAMS.study_encoder}/provenance.json",
-        pseudolabels=f"{DATA}/pseudolabels/{MIXTURE}/{PARAMS.study_encoder}.parquet",
-        students=collect(
-            [rules.students.output.curves, rules.students.output.predictions],
-            arm=f"teacher_{PARAMS.study_encoder}",
-            block=PARAMS.seed_blocks,
+        study=rules.evaluate.output.study,
+        scores=rules.evaluate.output.scores,
+        archives=lambda wildcards: archives_of_study(wildcards.study),
+        facts=lambda wildcards: facts_of_study(wildcards.study),
+        provenance=lambda wildcards: provenance_of_study(wildcards.study),
+        pools=rules.evaluate.input.pools,
+        labels=rules.evaluate.input.labels,
+        trainings=lambda wildcards: files_of_trainings(
+            wildcards.study, "predictions.parquet", "curves.parquet", "run.json"
         ),
-        study=rules.study.output.study,
-        scores=rules.study.output.scores,
-        published="resources/published_results.csv",
-        code=code("report"),
+        published=PUBLISHED,
     output:
-        samples=figure("samples"),
-        curves=figure("curves"),
-        corrections=figure("corrections"),
-        boxplots=figure("boxplots"),
-        quality=figure("quality"),
-        confusion=figure("confusion"),
-        phantoms=figure("phantoms"),
-        tables=f"{RESULTS}/{MIXTURE}_tables.md",
-        page=report(f"{RESULTS}/{MIXTURE}_report.html", category="Page"),
+        figures=directory(LAYOUT.study("{study}", "figures")),
+        tables=LAYOUT.study("{study}", "tables.md"),
+        page=report(
+            LAYOUT.study("{study}", "report.html"),
+            category="Studies",
+            labels={"study": "{study}"},
+        ),
     log:
-        f"{LOGS}/report/{MIXTURE}.log",
+        LAYOUT.log("report", "{study}"),
     benchmark:
-        f"{BENCHMARKS}/report/{MIXTURE}.tsv"
+        LAYOUT.timing("report", "{study}")
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        code=code("report.report"),
+        overlays=overlays,
+        reads=study_reads,
+    shell:
+        "medlabel {params.overlays} report {wildcards.study} 2> {log:q}"
+
+
+rule metrics:
+    input:
+        [LAYOUT.study(name, "study.json") for name in PARAMS.default_studies],
+    output:
+        LAYOUT.metrics,
+    log:
+        LAYOUT.log("metrics", "all"),
+    benchmark:
+        LAYOUT.timing("metrics", "all")
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        code=code("evaluate.metrics"),
+        overlays=overlays,
+        reads=PARAMS.default_studies,
+    shell:
+        "medlabel {params.overlays} metrics 2> {log:q}"
+
+
+rule contact_sheet:
+    input:
+        rules.phantoms.output.archives,
+        rules.vessels.output.archive,
+    output:
+        report(CONTACT_SHEET, category="Phantoms"),
+    log:
+        LAYOUT.log("contact_sheet", "phantoms"),
+    benchmark:
+        LAYOUT.timing("contact_sheet", "phantoms")
+    conda:
+        ENVIRONMENT
     resources:
         mem_mb=2000,
+        runtime=5,
     params:
-        archives=archive_options,
-        encoders=folder_of("provenance", up=2),
-        figures=folder_of("samples"),
+        code=code("report.contact_sheet"),
         overlays=overlays,
-        phantoms=folder_of("phantoms"),
-        pseudolabels=folder_of("pseudolabels"),
-        settings=triggers("report"),
-        students=folder_of("students", up=3),
     shell:
-        "medlabel {params.overlays} report {params.archives} --phantoms {params.phantoms} "
-        "--pool {input.pool} --encoders {params.encoders} "
-        "--pseudolabels {params.pseudolabels} --students {params.students} "
-        "--study {input.study} --scores {input.scores} --published {input.published} "
-        "--figures {params.figures} --tables {output.tables} --page {output.page} 2> {log}"
+        "medlabel {params.overlays} contact_sheet 2> {log:q}"

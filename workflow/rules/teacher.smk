@@ -1,130 +1,142 @@
-"""The teacher: train or adopt an encoder, embed every image once, label from text."""
+"""The teacher: train or adopt an encoder, embed images and words once, label from both."""
 
-ENCODER_FILES = (
-    "open_clip_config.json",
-    "open_clip_model.safetensors",
-    "provenance.json",
-)
+# One rule for each encoder, because the number of its checkpoints is a matter of parameters.
+for ENCODER, SETTINGS_OF_ENCODER in PARAMS.encoders.items():
+    if SETTINGS_OF_ENCODER.kind == "contrastive":
 
+        rule:
+            name:
+                f"pretrain_{ENCODER}"
+            input:
+                archives=rules.phantoms.output.archives,
+                captions=rules.phantoms.output.captions,
+            output:
+                LAYOUT.encoder_files(
+                    [
+                        f"{ENCODER}{{run}}@{step}"
+                        for step in SETTINGS_OF_ENCODER.checkpoints
+                    ]
+                ),
+            log:
+                LAYOUT.log("pretrain", f"{ENCODER}{{run}}"),
+            benchmark:
+                LAYOUT.timing("pretrain", f"{ENCODER}{{run}}")
+            conda:
+                ENVIRONMENT
+            # Part of what makes the weights repeatable: other numbers sum in another order.
+            threads: 2
+            resources:
+                mem_mb=4000,
+                runtime=60,
+                gpu=int(HAS_GPU),
+            params:
+                code=code("teacher.pretrain"),
+                encoder=ENCODER,
+                overlays=overlays,
+                reads=pretraining_reads(ENCODER),
+                run=lambda wildcards: wildcards.run.removeprefix(".") or "0",
+            shell:
+                "medlabel {params.overlays} pretrain {params.encoder} --run {params.run} "
+                "--threads {threads} 2> {log:q}"
 
-rule pretrain:
-    input:
-        archives=rules.phantoms.output.archives,
-        captions=rules.phantoms.output.captions,
-        code=code("pretrain"),
-    output:
-        encoders=collect(
-            f"{DATA}/encoders/{{encoder}}/{{file}}",
-            encoder=PARAMS.checkpoints,
-            file=ENCODER_FILES,
-        ),
-    log:
-        f"{LOGS}/pretrain/{PARAMS.teacher.name}.log",
-    benchmark:
-        f"{BENCHMARKS}/pretrain/{PARAMS.teacher.name}.tsv"
-    conda:
-        "../../environment.yml"
-    threads: 2
-    resources:
-        mem_mb=4000,
-    params:
-        encoders=folder_of("encoders", up=2),
-        overlays=overlays,
-        phantoms=folder_of("archives"),
-        resume=f"{DATA}/cache/pretrain",
-        settings=triggers("pretrain"),
-    shell:
-        "medlabel {params.overlays} pretrain --phantoms {params.phantoms} "
-        "--encoders {params.encoders} --resume {params.resume} --threads {threads} 2> {log}"
+    else:
 
-
-rule adopt:
-    input:
-        weights=local_weights(),
-        code=code("adopt"),
-    output:
-        encoder=collect(
-            f"{DATA}/encoders/{PARAMS.teacher.name}/{{file}}",
-            file=ENCODER_FILES,
-        ),
-    log:
-        f"{LOGS}/adopt/{PARAMS.teacher.name}.log",
-    benchmark:
-        f"{BENCHMARKS}/adopt/{PARAMS.teacher.name}.tsv"
-    conda:
-        "../../environment.yml"
-    resources:
-        mem_mb=8000,
-    params:
-        encoder=folder_of("encoder"),
-        overlays=overlays,
-        settings=triggers("adopt"),
-    shell:
-        "medlabel {params.overlays} adopt --encoder {params.encoder} 2> {log}"
+        rule:
+            name:
+                f"adopt_{ENCODER}"
+            input:
+                weights=local_weights(SETTINGS_OF_ENCODER),
+            output:
+                LAYOUT.encoder_files([ENCODER]),
+            log:
+                LAYOUT.log("adopt", ENCODER),
+            benchmark:
+                LAYOUT.timing("adopt", ENCODER)
+            conda:
+                ENVIRONMENT
+            resources:
+                mem_mb=8000,
+                runtime=120,
+            params:
+                code=code("teacher.encoder"),
+                encoder=ENCODER,
+                overlays=overlays,
+                reads=part("encoders", ENCODER, without=("batch_size", "precision")),
+            shell:
+                "medlabel {params.overlays} adopt {params.encoder} 2> {log:q}"
 
 
 rule embed:
     input:
-        archives=archives(),
-        pool=rules.pool.output.pool,
-        encoders=collect(
-            f"{DATA}/encoders/{{encoder}}/{{file}}",
-            encoder=PARAMS.encoders,
-            file=ENCODER_FILES,
-        ),
-        code=code("embed"),
+        archives=archives_of_mixture,
+        pool=LAYOUT.pool("{mixture}"),
+        encoders=encoders_of_mixture,
     output:
-        embeddings=collect(
-            f"{DATA}/embeddings/{MIXTURE}/{{encoder}}.parquet", encoder=PARAMS.encoders
-        ),
+        LAYOUT.embeddings("{mixture}", "{encoder}"),
     log:
-        f"{LOGS}/embed/{MIXTURE}.log",
+        LAYOUT.log("embed", "{mixture}/{encoder}"),
     benchmark:
-        f"{BENCHMARKS}/embed/{MIXTURE}.tsv"
+        LAYOUT.timing("embed", "{mixture}/{encoder}")
     conda:
-        "../../environment.yml"
-    threads: workflow.cores or 1
+        ENVIRONMENT
+    # Not the machine's number of cores: sums of floats, and so bytes, would depend on it.
+    threads: 2
     resources:
         mem_mb=4000,
+        runtime=240,
+        gpu=int(HAS_GPU),
     params:
-        archives=archive_options,
-        cache=f"{DATA}/cache/embeddings",
-        embeddings=folder_of("embeddings"),
-        encoders=folder_of("encoders", up=2),
+        code=code("teacher.embed"),
         overlays=overlays,
-        settings=triggers("embed"),
+        reads=embedding_reads,
     shell:
-        "medlabel {params.overlays} embed {params.archives} --pool {input.pool} "
-        "--encoders {params.encoders} --embeddings {params.embeddings} --cache {params.cache} "
-        "--threads {threads} 2> {log}"
+        "medlabel {params.overlays} embed {wildcards.mixture} {wildcards.encoder} "
+        "--threads {threads} 2> {log:q}"
+
+
+rule words:
+    input:
+        encoders=encoders_in_use,
+    output:
+        LAYOUT.words("{encoder}", "{prompts}"),
+    log:
+        LAYOUT.log("words", "{encoder}/{prompts}"),
+    benchmark:
+        LAYOUT.timing("words", "{encoder}/{prompts}")
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=15,
+    params:
+        code=code("teacher.words"),
+        overlays=overlays,
+        reads=lambda wildcards: PARAMS.labels_wanted(wildcards.prompts),
+    shell:
+        "medlabel {params.overlays} words {wildcards.encoder} {wildcards.prompts} "
+        "--threads {threads} 2> {log:q}"
 
 
 rule pseudolabel:
     input:
-        pool=rules.pool.output.pool,
-        encoders=rules.embed.input.encoders,
-        embeddings=rules.embed.output.embeddings,
-        code=code("pseudolabel"),
+        pool=pool_of_images,
+        embeddings=embeddings_of_labels,
+        words=words_of_labels,
     output:
-        pseudolabels=collect(
-            f"{DATA}/pseudolabels/{MIXTURE}/{{encoder}}.parquet",
-            encoder=PARAMS.encoders,
-        ),
+        LAYOUT.labels("{images}", "{labels}"),
     log:
-        f"{LOGS}/pseudolabel/{MIXTURE}.log",
+        LAYOUT.log("pseudolabel", "{images}/{labels}"),
     benchmark:
-        f"{BENCHMARKS}/pseudolabel/{MIXTURE}.tsv"
+        LAYOUT.timing("pseudolabel", "{images}/{labels}")
     conda:
-        "../../environment.yml"
+        ENVIRONMENT
     resources:
-        mem_mb=4000,
+        mem_mb=2000,
+        runtime=10,
     params:
-        embeddings=folder_of("embeddings"),
-        encoders=folder_of("encoders", up=2),
+        code=code("labels.label"),
         overlays=overlays,
-        pseudolabels=folder_of("pseudolabels"),
-        settings=triggers("pseudolabel"),
+        reads=labelling_reads,
     shell:
-        "medlabel {params.overlays} pseudolabel --pool {input.pool} --encoders {params.encoders} "
-        "--embeddings {params.embeddings} --pseudolabels {params.pseudolabels} "
-        "--threads {threads} 2> {log}"
+        "medlabel {params.overlays} pseudolabel {wildcards.images} {wildcards.labels} 2> {log:q}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
+import warnings
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -37,7 +39,9 @@ def _load_info() -> dict[str, dict[str, Any]]:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with warnings.catch_warnings():  # that it has no home folder, which is not needed
+        warnings.simplefilter("ignore")
+        spec.loader.exec_module(module)
     info: dict[str, dict[str, Any]] = module.INFO
     return info
 
@@ -84,7 +88,7 @@ class Source:
     @property
     def file_name(self) -> str:
         """Name of the file on Zenodo and in ~/.medmnist."""
-        return f"{self.flag}.npz" if self.size == 28 else f"{self.flag}_{self.size}.npz"
+        return f"{file_stem(self.flag, self.size)}.npz"
 
     @property
     def non_commercial(self) -> bool:
@@ -105,6 +109,49 @@ def is_volumetric(dataset: str) -> bool:
 def sizes(dataset: str) -> tuple[int, ...]:
     """Return the published edge lengths of an official dataset."""
     return SIZES_3D if is_volumetric(dataset) else SIZES_2D
+
+
+def file_stem(dataset: str, size: int) -> str:
+    """Name an official file as MedMNIST does: 28 pixels have no suffix."""
+    return dataset if size == 28 else f"{dataset}_{size}"
+
+
+def parse(images: str) -> tuple[str, int]:
+    """Return the dataset and the edge length that the name of a file says.
+
+    Parameters
+    ----------
+    images
+        MedMNIST's file name without its ending, such as ``"pneumoniamnist_224"``, or a phantom's.
+
+    Raises
+    ------
+    ValueError
+        Naming the nearest names, or the sizes that exist.
+    """
+    if images in PHANTOMS:
+        return images, 28
+    flag, _, size = images.partition("_")
+    if flag not in DATASETS:
+        close = difflib.get_close_matches(images.lower(), [*DATASETS, *PHANTOMS], n=3, cutoff=0.5)
+        hint = f"did you mean {', '.join(close)}?" if close else f"one of {', '.join(DATASETS)}"
+        raise ValueError(f"{images!r} given, which is no dataset of MedMNIST; {hint}")
+    edge = int(size) if size.isdecimal() else 0 if size else 28
+    if edge not in sizes(flag):
+        raise ValueError(
+            f"{images!r} given, {flag} is published in {', '.join(map(str, sizes(flag)))}"
+        )
+    return flag, edge
+
+
+def class_names(dataset: str) -> list[str]:
+    """Return the meaning of each label of a dataset, in label order."""
+    if is_phantom(dataset):
+        from medlabel.data.phantoms import FINDINGS
+
+        return list(FINDINGS[dataset])
+    labels = INFO[dataset]["label"]
+    return [labels[str(index)] for index in range(len(labels))]
 
 
 def source(flag: str, size: int) -> Source:

@@ -13,13 +13,17 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
-from medlabel import files, params, progress
+from medlabel import files, progress
 from medlabel.data import catalogue
 from medlabel.errors import MedlabelError
 
 if TYPE_CHECKING:
     import requests
+
+    from medlabel.params import Download
 
 logger = logging.getLogger("medlabel")
 
@@ -45,12 +49,13 @@ class _NotHeldError(_PlaceError):
     """A place works but has no such file."""
 
 
-def fetch(flag: str, size: int, target: Path, settings: params.Data) -> None:
+def fetch(flag: str, size: int, target: Path, cache: Path, settings: Download) -> None:
     """Bring one official file to `target`, and its facts to the .json beside it.
 
-    Places are tried in this order: the folder or address in ``MEDLABEL_MIRROR``,
+    Places are tried in this order: `cache`, the folder or address in ``MEDLABEL_MIRROR``,
     `settings.mirrors`, ``~/.medmnist``, Zenodo. A file that is already at `target` with the right
-    MD5 is kept. Downloads go to ``<target>.part``, which a later run continues.
+    MD5 is kept. What is found elsewhere goes to the cache first, a download as ``.part``, which a
+    later run continues; `target` is a hard link to it, or a copy where the file system has none.
 
     Parameters
     ----------
@@ -60,26 +65,62 @@ def fetch(flag: str, size: int, target: Path, settings: params.Data) -> None:
         Edge length in pixels or voxels.
     target
         The .npz to write.
+    cache
+        Folder whose files outlive `target`: Snakemake deletes that before it makes it again.
     settings
         Mirrors, retries and timeout.
 
     Raises
     ------
     MedlabelError
-        When MedMNIST does not publish that size, when no place delivers a file with the published
-        MD5, or when the disk is full.
+        When MedMNIST does not publish that, when no place delivers a file with the published MD5,
+        or when a file cannot be written.
     """
-    if size not in catalogue.sizes(flag):
-        published = ", ".join(map(str, catalogue.sizes(flag)))
-        raise MedlabelError(f"data.size: {size} given; {flag} is published in {published}.")
-    source = catalogue.source(flag, size)
+    source = _source(flag, size)
     if source.non_commercial:
         logger.warning("%s: its licence (%s) forbids commercial use", flag, source.licence)
-    if target.is_file() and files.digest(target, "md5") == source.md5:
+    held = cache / source.file_name
+    if _is_published(target, source):
         logger.info("%s: already here, MD5 as published", target)
+        if not held.exists():
+            _link(target, held)
     else:
-        _obtain(source, target, settings)
+        if _is_published(held, source):
+            logger.info("%s: taken from %s, MD5 as published", target, held)
+        else:
+            _obtain(source, held, settings)
+        _link(held, target)
     _write_facts(source, target)
+
+
+def _source(flag: str, size: int) -> catalogue.Source:
+    if catalogue.is_phantom(flag):
+        raise MedlabelError(
+            f"fetch: {flag} given, which is drawn and not fetched: run `medlabel phantoms` or "
+            f"`medlabel vessels`."
+        )
+    try:
+        catalogue.parse(catalogue.file_stem(flag, size))
+    except ValueError as error:
+        raise MedlabelError(f"fetch: {error}") from error
+    return catalogue.source(flag, size)
+
+
+def _is_published(path: Path, source: catalogue.Source) -> bool:
+    try:
+        return path.is_file() and not _md5_difference(path, source)
+    except OSError:  # it may not be read, so another one is made
+        return False
+
+
+def _link(original: Path, target: Path) -> None:
+    """Give a file a second name, or copy it."""
+    with files.replacing(target) as partial:
+        partial.unlink()
+        try:
+            partial.hardlink_to(original)
+        except OSError:  # another file system, or one without hard links
+            shutil.copyfile(original, partial)
 
 
 def _write_facts(source: catalogue.Source, target: Path) -> None:
@@ -98,7 +139,7 @@ def _write_facts(source: catalogue.Source, target: Path) -> None:
     files.write_json(target.with_suffix(".json"), facts)
 
 
-def _obtain(source: catalogue.Source, target: Path, settings: params.Data) -> None:
+def _obtain(source: catalogue.Source, target: Path, settings: Download) -> None:
     failures = []
     for place in _places(source, settings):
         try:
@@ -121,16 +162,23 @@ def _obtain(source: catalogue.Source, target: Path, settings: params.Data) -> No
     )
 
 
-def _places(source: catalogue.Source, settings: params.Data) -> list[str]:
-    mirrors = [os.environ.get(MIRROR_VARIABLE, ""), *settings.mirrors]
+def _places(source: catalogue.Source, settings: Download) -> list[str]:
+    mirrors = [os.environ.get(MIRROR_VARIABLE, ""), *settings.mirrors, "~/.medmnist"]
     held = [_within(mirror, source.file_name) for mirror in mirrors if mirror]
-    return [*held, str(Path.home() / ".medmnist" / source.file_name), source.url]
+    return [*(place for place in held if place), source.url]
 
 
 def _within(mirror: str, name: str) -> str:
+    """Name a file of a mirror; nothing where its ``~`` is nobody's."""
     if _is_address(mirror):
         return f"{mirror.rstrip('/')}/{name}"
-    return str(Path(mirror).expanduser() / name)
+    if mirror.startswith("file:"):
+        mirror = url2pathname(urlsplit(mirror).path)
+    try:
+        return str(Path(mirror).expanduser() / name)
+    except RuntimeError:  # a container's user whom the system does not know
+        logger.info("%s: no home folder is known here; skipped", mirror)
+        return ""
 
 
 def _is_address(place: str) -> bool:
@@ -143,8 +191,10 @@ def _copy(original: Path, source: catalogue.Source, target: Path) -> None:
             shutil.copyfile(original, partial)
         except FileNotFoundError as error:
             raise _NotHeldError("no such file") from error
+        except NotADirectoryError as error:
+            raise _PlaceError("the mirror is a file, a folder or an address expected") from error
         except OSError as error:
-            failure = files.disk_error(error, target)
+            failure = files.write_error(error, target)
             if isinstance(failure, MedlabelError):
                 raise failure from error
             raise _PlaceError(error.strerror or str(error)) from error
@@ -157,8 +207,8 @@ def _md5_difference(path: Path, source: catalogue.Source) -> str:
     return "" if found == source.md5 else f"MD5 expected {source.md5}, found {found}"
 
 
-def _download(url: str, source: catalogue.Source, target: Path, settings: params.Data) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
+def _download(url: str, source: catalogue.Source, target: Path, settings: Download) -> None:
+    files.require_writable(target)
     part = target.with_name(f"{target.name}.part")
     waits = [min(FIRST_WAIT * 2**retry, LONGEST_WAIT) for retry in range(settings.retries)]
     for wait in [*waits, None]:
@@ -170,7 +220,6 @@ def _download(url: str, source: catalogue.Source, target: Path, settings: params
                 raise _PlaceError(str(failure)) from failure
             logger.warning("%s: %s; next attempt in %g s", url, failure, wait)
         time.sleep(wait)
-    part.chmod(0o644)
     part.replace(target)
 
 
@@ -235,7 +284,7 @@ def _append(response: requests.Response, part: Path, held: int) -> None:
             stream.flush()
             os.fsync(stream.fileno())
     except OSError as error:
-        raise files.disk_error(error, part) from error
+        raise files.write_error(error, part) from error
 
 
 def _chunks(response: requests.Response, name: str) -> Iterable[bytes]:

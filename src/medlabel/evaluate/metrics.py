@@ -1,113 +1,73 @@
-"""Accuracy, F1 and AUC, of one set of predictions or of many reweighted copies at once."""
+"""The headline numbers of the default studies, few enough for one screen."""
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-METRICS = ("accuracy", "f1", "auc")
+from medlabel import files
+from medlabel.evaluate import results
+from medlabel.evaluate.results import CellResult, Metric, StudyResult
+from medlabel.layout import Layout
+from medlabel.params import Params
 
-Truth = npt.NDArray[np.integer[Any]]
-Probabilities = npt.NDArray[np.floating[Any]]
-Floats = npt.NDArray[np.float64]
+HEADLINES: tuple[Metric, ...] = ("accuracy", "auc")
 
 
-def score(truth: Truth, probabilities: Probabilities) -> dict[str, float]:
-    """Measure predictions against the truth.
-
-    Parameters
-    ----------
-    truth
-        Class indices, shape (n,).
-    probabilities
-        Of each class, shape (n, k); the most probable one is predicted, the first of equals.
-
-    Returns
-    -------
-    dict
-        ``accuracy``: part of the images whose prediction is right. ``f1``: unweighted mean of the
-        F1 of each class that occurs in the truth or in the predictions (macro F1). ``auc``: with
-        two classes the area under the ROC curve of class 1; with more the unweighted mean of each
-        class against the rest, as MedMNIST's evaluator has it; NaN when a class is absent from
-        the truth, for the area is then undefined.
+def write(params: Params, layout: Layout) -> None:
+    """Gather headline numbers of the default studies: nested mappings of numbers alone.
 
     Raises
     ------
-    ValueError
-        When there are no images, or shapes do not fit.
+    MedlabelError
+        When a study's results are missing or damaged.
     """
-    ones = np.ones((1, len(truth)))
-    return {name: float(value[0]) for name, value in weighted(truth, probabilities, ones).items()}
+    studies = {
+        name: results.read(Path(layout.study(name, "study.json")))
+        for name in params.default_studies
+    }
+    files.write_json(
+        Path(layout.metrics), {name: headlines(study) for name, study in studies.items()}
+    )
 
 
-def weighted(truth: Truth, probabilities: Probabilities, weights: Floats) -> dict[str, Floats]:
-    """Measure predictions under many weightings of the images, as a bootstrap needs.
+def headlines(study: StudyResult) -> dict[str, float]:
+    """Return a study's headline numbers: fractions by name.
 
-    Parameters
-    ----------
-    truth, probabilities
-        As in `score`.
-    weights
-        Weight of each image in each of r weightings, shape (r, n), not negative; an image of
-        weight 2 counts as two images. Where all are 0 every metric is NaN.
-
-    Returns
-    -------
-    dict
-        The metrics of `score`, each of shape (r,).
-
-    Raises
-    ------
-    ValueError
-        When there are no images, or shapes do not fit.
+    One cell with a teacher: teacher's and student's scores and the gain. A grid with teachers: the
+    best student's accuracy, the best and the mean gain. Networks taught by true labels: the scores
+    of each.
     """
-    if probabilities.ndim != 2 or probabilities.shape[0] != len(truth) or not len(truth):
-        raise ValueError(f"truth of shape {truth.shape} and {probabilities.shape} probabilities")
-    classes = probabilities.shape[1]
-    confusion = _confusion(truth, probabilities.argmax(axis=1), weights, classes)
-    judged = (1,) if classes == 2 else range(classes)
-    areas = [_area(truth == index, probabilities[:, index], weights) for index in judged]
-    hits = np.trace(confusion, axis1=1, axis2=2)
+    first = study.cells[0]
+    if study.taught and len(study.cells) == 1:
+        numbers = {
+            f"{arm}_{name}": value
+            for arm in ("teacher", "student")
+            for name, value in _means(first, arm).items()
+        }
+        return numbers | {f"gain_{name}": first.gains[name].mean for name in HEADLINES}
+    if study.taught:
+        gains = [cell.gains["accuracy"].mean for cell in study.cells]
+        return {
+            "best_student_accuracy": max(
+                _means(cell, "student")["accuracy"] for cell in study.cells
+            ),
+            "best_gain_accuracy": max(gains),
+            "mean_gain_accuracy": float(np.mean(gains)),
+        }
     return {
-        "accuracy": _ratio(hits, confusion.sum(axis=(1, 2))),
-        "f1": _macro_f1(confusion),
-        "auc": np.mean(areas, axis=0),
+        f"{_plain(cell.label)}_{name}": value
+        for cell in study.cells
+        for name, value in _means(cell, cell.trained).items()
     }
 
 
-def _confusion(truth: Truth, predicted: Truth, weights: Floats, classes: int) -> Floats:
-    """Weight of each pair (truth, prediction), shape (r, classes, classes)."""
-    cells = np.zeros((len(truth), classes * classes))
-    cells[np.arange(len(truth)), truth.astype(np.intp) * classes + predicted] = 1
-    return (weights @ cells).reshape(-1, classes, classes)
+def _means(cell: CellResult, arm: results.Arm) -> dict[str, float]:
+    return {name: cell.arms[arm][name].mean for name in HEADLINES}
 
 
-def _macro_f1(confusion: Floats) -> Floats:
-    hits = np.diagonal(confusion, axis1=1, axis2=2)
-    occurrences = confusion.sum(axis=1) + confusion.sum(axis=2)
-    occurs = occurrences > 0
-    f1 = np.divide(2 * hits, occurrences, out=np.zeros_like(hits), where=occurs)
-    return _ratio(f1.sum(axis=1), occurs.sum(axis=1))
-
-
-def _area(positive: npt.NDArray[np.bool_], scores: Probabilities, weights: Floats) -> Floats:
-    """Area under the ROC curve: how often a positive outranks a negative, ties counting half."""
-    order = np.argsort(scores, kind="stable")
-    ordered, weights = scores[order], weights[:, order]
-    positives = weights * positive[order]
-    negatives = weights - positives
-    # below[:, i] is the weight of the negatives among the i lowest scores.
-    below = np.zeros((len(weights), len(order) + 1))
-    np.cumsum(negatives, axis=1, out=below[:, 1:])
-    first = np.searchsorted(ordered, ordered, side="left")
-    last = np.searchsorted(ordered, ordered, side="right")
-    outranked = np.einsum("rn,rn->r", positives, below[:, first] + below[:, last]) / 2
-    return _ratio(outranked, positives.sum(axis=1) * below[:, -1])
-
-
-def _ratio(part: Floats, whole: npt.NDArray[Any]) -> Floats:
-    undefined = np.full(len(part), np.nan)
-    ratio: Floats = np.divide(part, whole, out=undefined, where=whole > 0)
-    return ratio
+def _plain(label: str) -> str:
+    """Make a key of a label: DVC reads dots in it as nesting."""
+    return re.sub(r"[^a-z0-9]+", "_", label.lower()).strip("_")

@@ -1,4 +1,4 @@
-"""Intervals and tests for repeats over seeds, and for pairs of them.
+"""Intervals and tests for repeats over seeds, pretrainings and images, and for pairs of them.
 
 The repeats vary every source of chance at once (images drawn, split, order, initial weights), as
 Bouthillier et al. advise: Accounting for variance in machine learning benchmarks, MLSys 2021.
@@ -6,8 +6,8 @@ Bouthillier et al. advise: Accounting for variance in machine learning benchmark
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,7 @@ def interval(
     values
         One a seed, shape (n,).
     confidence
-        Coverage, such as 0.95.
+        Coverage, such as 0.95; with few seeds it covers less (`tests/evaluate` measures that).
     resamples
         Bootstrap samples.
     random
@@ -62,35 +62,44 @@ def interval(
 def crossed_interval(
     replicates: Floats, confidence: float, random: np.random.Generator
 ) -> tuple[float, float]:
-    """Confidence interval of a mean over seeds that resamples seeds and images alike.
+    """Confidence interval of a mean that resamples every crossed source of chance.
 
-    Seeds share their test images, so that the images' chance does not average out over seeds.
-    Each replicate therefore weights an image alike in all seeds, and draws the seeds with
-    replacement besides: the pigeonhole bootstrap for crossed factors, which is slightly
-    conservative. Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1 (2007) 386-411.
+    Seeds share their test images, and pretrainings their seeds, so that the chance of one factor
+    does not average out over the others. Each replicate therefore weights an image alike in all
+    repeats, and draws seeds and pretrainings with replacement besides: the pigeonhole bootstrap for
+    crossed factors, which is slightly conservative. Owen, The pigeonhole bootstrap, Annals of
+    Applied Statistics 1 (2007) 386-411.
 
     Parameters
     ----------
     replicates
-        Value of each seed under each resampling of the images, shape (resamples, seeds); NaN
-        where it is undefined (a resampling without a class has no AUC), which is passed over.
+        Values under each resampling of the images, shape (resamples, pretrainings, seeds); the
+        first axis may repeat one value where images are not resampled. NaN where a value is
+        undefined (a resampling without a class has no AUC), which is passed over.
     confidence
         Coverage, such as 0.95.
     random
-        Draws the seeds.
+        Draws seeds and pretrainings.
 
     Returns
     -------
     (float, float)
         Percentile interval.
     """
-    resamples, seeds = replicates.shape
+    return percentiles(crossed_means(replicates, random), confidence)
+
+
+def crossed_means(replicates: Floats, random: np.random.Generator) -> Floats:
+    """Return the mean of each crossed resampling that is defined; see `crossed_interval`."""
+    resamples, pretrainings, seeds = replicates.shape
+    runs = random.integers(pretrainings, size=(resamples, pretrainings))
     drawn = random.integers(seeds, size=(resamples, seeds))
-    resampled = np.take_along_axis(replicates, drawn, axis=1)
-    defined = ~np.isnan(resampled)
-    sums = np.where(defined, resampled, 0).sum(axis=1)
-    means = sums[defined.any(axis=1)] / defined.sum(axis=1)[defined.any(axis=1)]
-    return percentiles(means, confidence)
+    chosen = replicates[np.arange(resamples)[:, None, None], runs[:, :, None], drawn[:, None, :]]
+    flat = chosen.reshape(resamples, -1)
+    defined = ~np.isnan(flat)
+    kept = defined.any(axis=1)
+    means: Floats = np.where(defined, flat, 0).sum(axis=1)[kept] / defined.sum(axis=1)[kept]
+    return means
 
 
 def percentiles(values: Floats, confidence: float) -> tuple[float, float]:
@@ -98,6 +107,16 @@ def percentiles(values: Floats, confidence: float) -> tuple[float, float]:
     tail = (1 - confidence) / 2
     low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def beyond_zero(means: Floats) -> float:
+    """Two-sided p of bootstrapped differences: twice the part of them beyond zero.
+
+    Each count is raised by one so that p is never 0 (Davison and Hinkley, Bootstrap Methods and
+    their Application, 1997, section 4.2).
+    """
+    beyond = min(np.count_nonzero(means <= ROUNDING), np.count_nonzero(means >= -ROUNDING))
+    return min(1.0, 2 * (int(beyond) + 1) / (len(means) + 1))
 
 
 def wilcoxon(differences: Floats) -> float:
@@ -131,24 +150,35 @@ def sign_flip(differences: Floats, resamples: int, random: np.random.Generator) 
     random
         Draws them.
     """
-    pairs = len(differences)
-    observed = abs(differences.sum()) - ROUNDING
-    if 2**pairs <= resamples:
-        signs = np.array(list(itertools.product((-1.0, 1.0), repeat=pairs)))
-        return float(np.mean(np.abs(signs @ differences) >= observed))
-    extreme = 0
-    for start in range(0, resamples, CHUNK):
-        shape = (min(CHUNK, resamples - start), pairs)
-        signs = random.integers(2, size=shape) * 2.0 - 1.0
-        extreme += int(np.count_nonzero(np.abs(signs @ differences) >= observed))
-    return (extreme + 1) / (resamples + 1)
+    rounded = np.round(differences, 12)
+    if not rounded.any() or len(rounded) == 1:  # scipy refuses a single pair
+        return 1.0
+    from scipy.stats import permutation_test
+
+    found = permutation_test(
+        (rounded,),
+        _distance_of_sum,
+        permutation_type="samples",
+        alternative="greater",
+        vectorized=True,
+        n_resamples=resamples,
+        batch=CHUNK,
+        rng=random,
+    )
+    return float(found.pvalue)
+
+
+def _distance_of_sum(values: npt.NDArray[Any], axis: int) -> npt.NDArray[Any]:
+    # Rounded, so that patterns of equal sums tie with the observed one.
+    distance: npt.NDArray[Any] = np.round(np.abs(values.sum(axis=axis)), 10)
+    return distance
 
 
 def wins_ties_losses(differences: Floats) -> tuple[int, int, int]:
     """Count differences above, at and below zero, rounding errors taken as zero."""
     wins = int(np.count_nonzero(differences > ROUNDING))
     losses = int(np.count_nonzero(differences < -ROUNDING))
-    return wins, len(differences) - wins - losses, losses
+    return wins, differences.size - wins - losses, losses
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -163,6 +193,56 @@ def holm(p_values: Sequence[float]) -> list[float]:
         In the given order: the i-th smallest of n times n + 1 - i, never less than a smaller
         one's and at most 1.
     """
-    from statsmodels.stats.multitest import multipletests
+    values = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    steps = values[order] * np.arange(len(values), 0, -1)
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return [float(value) for value in adjusted]
 
-    return [float(value) for value in multipletests(p_values, method="holm")[1]]
+
+def crossing(teacher: Floats, gain: Floats) -> float | None:
+    """Find the teacher's accuracy at which its student stops helping.
+
+    Parameters
+    ----------
+    teacher, gain
+        Mean accuracy and mean gain of each teacher's student, shape (n,), in any order.
+
+    Returns
+    -------
+    float or None
+        Going from the teacher whose student gains most to better teachers, where the gain first
+        falls to zero, linearly between neighbours. None when it never does, or when no student
+        gains anything.
+    """
+    order = np.argsort(teacher, kind="stable")
+    teacher, gain = teacher[order], gain[order]
+    top = int(np.argmax(gain))
+    fallen = np.flatnonzero(gain[top:] <= 0)
+    if not len(fallen) or fallen[0] == 0:
+        return None
+    after = top + int(fallen[0])
+    part = gain[after - 1] / (gain[after - 1] - gain[after])
+    return float(teacher[after - 1] + part * (teacher[after] - teacher[after - 1]))
+
+
+def crossing_replicates(
+    teachers: Floats, gains: Floats, resamples: int, random: np.random.Generator
+) -> list[float | None]:
+    """Find the crossing of resampled pretrainings and seeds, drawn alike for all teachers.
+
+    Parameters
+    ----------
+    teachers, gains
+        Accuracy and gain of each point of the curve, shape (points, pretrainings, seeds).
+    resamples, random
+        How often, and what draws them.
+    """
+    _, pretrainings, seeds = teachers.shape
+    counts = [
+        random.multinomial(size, np.full(size, 1 / size), size=resamples) / size
+        for size in (pretrainings, seeds)
+    ]
+    means = [np.einsum("kps,rp,rs->rk", values, *counts) for values in (teachers, gains)]
+    return [crossing(teacher, gain) for teacher, gain in zip(*means, strict=True)]

@@ -1,482 +1,411 @@
-"""The study's result: students against their teachers on the same held-out images."""
+"""A study's result: teachers, students and networks of every cell on the same test images."""
 
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 
-from medlabel import files, params
-from medlabel.errors import MedlabelError
-from medlabel.evaluate import metrics, statistics
+from medlabel import files
+from medlabel.evaluate import judged, published, scores, statistics
+from medlabel.evaluate.judged import Bench, Judged
+from medlabel.evaluate.results import (
+    Axis,
+    CellResult,
+    Comparison,
+    Crossing,
+    Estimate,
+    Gain,
+    Kind,
+    StudyResult,
+    read_as,
+)
+from medlabel.evaluate.scores import Floats
+from medlabel.layout import Layout
+from medlabel.params import Cell, EncoderReference, Params, Trained, varying
 from medlabel.randomness import stream
-from medlabel.teacher import selection
+from medlabel.training.record import RunRecord
 
-IMAGE = ["dataset", "split", "row"]
-ARMS = {"teacher": "student", "permuted": "permuted", "true": "true"}  # by labels learnt from
-IMAGE_RESAMPLES = 2000  # at most: each one scores every seed of both arms again
+if TYPE_CHECKING:
+    import pandas as pd
 
-Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class _Draws:
-    """The images of some seeds.
-
-    Attributes
-    ----------
-    train, test
-        Tables with seed, dataset, split, row and label; `test` is ordered by seed.
-    seeds
-        Rising.
-    """
-
-    train: pd.DataFrame
-    test: pd.DataFrame
-    seeds: npt.NDArray[np.int32]
-
-    def parts(self) -> Iterator[slice]:
-        """Give each seed's rows of `test`."""
-        edges = np.searchsorted(self.test["seed"], [*self.seeds, self.seeds[-1] + 1])
-        for start, stop in itertools.pairwise(edges):
-            yield slice(start, stop)
-
-    def of(self, seeds: npt.NDArray[np.int32]) -> _Draws:
-        """Keep the images of some of the seeds, given rising."""
-        train, test = (
-            table[table["seed"].isin(seeds)].reset_index(drop=True)
-            for table in (self.train, self.test)
-        )
-        return _Draws(train, test, seeds)
+IMAGE_RESAMPLES = 2000  # at most: each one scores everything again
+COMPARED = ("accuracy", "auc")
+TEACHER = "teacher"
 
 
-@dataclass(frozen=True)
-class _Judged:
-    """Probabilities of an arm, in the order of `drawn.test`."""
+def write(params: Params, study: str, layout: Layout, published_table: Path) -> None:
+    """Score every cell of a study, and write the scores and what they show.
 
-    drawn: _Draws
-    probabilities: metrics.Probabilities
-
-
-@dataclass(frozen=True)
-class _Statistics:
-    """How intervals and tests are made: each number from a random stream of its own."""
-
-    settings: params.Study
-    seed: int
-
-    def random(self, *purpose: str) -> np.random.Generator:
-        return stream(self.seed, "study", *purpose)
-
-    def estimate(self, values: Floats, *purpose: str) -> dict[str, float]:
-        low, high = statistics.interval(
-            values, self.settings.confidence, self.settings.resamples, self.random(*purpose)
-        )
-        spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
-        return {"mean": float(values.mean()), "sd": spread, "low": low, "high": high}
-
-
-def write(
-    *,
-    mixture: str,
-    phantom: bool,
-    classes: Sequence[str],
-    draws: Sequence[Path],
-    pseudolabels: Mapping[str, Path],
-    students: Mapping[str, Sequence[Path]],
-    study_encoder: str,
-    settings: params.Study,
-    pseudolabel: params.Pseudolabel,
-    seed: int,
-    study: Path,
-    scores: Path,
-    curve: Path,
-) -> None:
-    """Score every arm on every seed, and write the scores, the curve and the study.
+    Writes ``study.json`` (`results.StudyResult`) and ``scores.csv`` (a row a cell, arm, pretraining
+    and seed).
 
     Parameters
     ----------
-    mixture, phantom
-        Name of the mixture, and whether any of its images are phantoms.
-    classes
-        Names, in label order.
-    draws
-        Tables of the images of each seed, one a block of seeds, no seed in two of them.
-    pseudolabels
-        The teachers' tables by encoder, weakest teacher first.
-    students
-        Prediction tables, one a block of seeds, by what the students learnt from. Every seed of
-        the draws is expected of ``teacher_<study_encoder>``, ``permuted_<study_encoder>`` and
-        ``true``; ``teacher_<encoder>`` of others may have the first seeds only.
-    study_encoder
-        The encoder whose teacher and student the study compares.
-    settings
-        Confidence and resamples.
-    pseudolabel
-        Which pseudo-labels the students learnt from, to tell how many of these were right.
-    seed
-        Root of the random streams.
+    params
+        All parameters.
     study
-        JSON to write: means, standard deviations and intervals of each arm; the gains (student
-        minus teacher, paired by seed) with a second interval that resamples the test images too,
-        wins, two paired tests, and the permutation test's p corrected by Holm over the metrics;
-        the curve; and where the student stops helping (see `crossing`), with the percentile
-        interval of a bootstrap. Estimate and interval of this crossing are of the seeds that all
-        points of the curve share, which are resampled alike in all of them.
-    scores
-        CSV to write: one row a seed, arm (teacher, student, permuted or true) and encoder, with
-        accuracy, f1, auc, and the part of the seed's pseudo-labels for training that is right. A
-        teacher has rows for the seeds of its students alone.
-    curve
-        CSV to write: one row an encoder whose students were trained, teacher and student compared
-        on the seeds of these students, `seeds` in number.
+        One of its studies.
+    layout
+        Where everything lies.
+    published_table
+        Table of published values with their sources.
 
     Raises
     ------
     MedlabelError
-        When a table is missing or does not fit the draws, when seeds of an arm are missing, or
-        when a seed's images lack a class.
+        When a file is missing, damaged, or does not fit the images.
     """
-    drawn = _read_draws(draws, len(classes))
-    judged = _judged_students(drawn, students, study_encoder, classes)
-    taught = {name: path for name, path in pseudolabels.items() if ("student", name) in judged}
-    judged = _judged_teachers(judged, taught, classes) | judged
-    right = {
-        encoder: _pseudolabel_accuracy(judged["student", encoder].drawn, path, classes, pseudolabel)
-        for encoder, path in taught.items()
-    }
-    table = _scores(judged, right)
-    how = _Statistics(settings, seed)
-    points = _curve(table, list(taught), how)
-    compared = judged["teacher", study_encoder], judged["student", study_encoder]
-    content = {
-        "mixture": mixture,
-        "phantom": phantom,
-        "classes": list(classes),
-        "seeds": len(drawn.seeds),
-        "test_images": len(drawn.test) // len(drawn.seeds),
-        "train_images": len(drawn.train) // len(drawn.seeds),
-        "confidence": settings.confidence,
-        "resamples": settings.resamples,
-        "encoder": study_encoder,
-        "trivial_accuracy": float(drawn.test["label"].value_counts(normalize=True).max()),
-        "arms": _arms(table, study_encoder, how),
-        "gains": _gains(table, study_encoder, _image_replicates(*compared, how), how),
-        "curve": points,
-        "crossing": _crossing(table, list(taught), how),
-    }
-    _write_csv(scores, table)
-    _write_csv(curve, pd.DataFrame(points).astype({"step": "Int64"}))
-    files.write_json(study, content)
+    evaluation = Evaluation(params, study, layout)
+    table = published.read(published_table)
+    cells = params.grids[study]
+    keys = varying(cells)
+    benches = {name: evaluation.judge(group) for name, group in _by_images(cells).items()}
+    found = [evaluation.cell(cell, cell.label(keys) or cell.images, table) for cell in cells]
+    content = StudyResult(
+        study=study,
+        title=params.studies[study].title,
+        phantom=all(cell.phantom for cell in found),
+        confidence=params.statistics.confidence,
+        resamples=params.statistics.resamples,
+        image_resamples=evaluation.image_resamples,
+        kind=kind(cells),
+        axes=[
+            Axis(key=key, values=list(dict.fromkeys(str(getattr(cell, key)) for cell in cells)))
+            for key in keys
+        ],
+        cells=found,
+        comparisons=[
+            one
+            for name in benches
+            for one in evaluation.comparisons(cells, [cell.label for cell in found], name)
+        ],
+        crossing=evaluation.crossing(cells) if kind(cells) == "number" else None,
+    )
+    _write_csv(Path(layout.study(study, "scores.csv")), evaluation.lines(cells))
+    files.write_json(Path(layout.study(study, "study.json")), content.model_dump(mode="json"))
 
 
-def crossing(teacher: Floats, gain: Floats) -> float | None:
-    """Find the teacher's accuracy at which its student stops helping.
+def kind(cells: Sequence[Cell]) -> Kind:
+    """Tell which kind of axis cells make, which decides on the figure.
 
-    Parameters
+    ``none``: one cell. ``number``: checkpoints of one encoder. ``matrix``: pairs of classes, or all
+    combinations of two keys. ``names``: all else.
+    """
+    keys = varying(list(cells))
+    if len(cells) == 1:
+        return "none"
+    if keys == ("encoder",):
+        references = [EncoderReference.parse(str(cell.encoder)) for cell in cells]
+        if len({one.name for one in references}) == 1 and all(one.step for one in references):
+            return "number"
+    if keys == ("images",) and all(cell.images.count(".") == 2 for cell in cells):
+        return "matrix"
+    if len(keys) == 2:
+        values = [list(dict.fromkeys(getattr(cell, key) for cell in cells)) for key in keys]
+        grid = {tuple(getattr(cell, key) for key in keys) for cell in cells}
+        if grid == set(itertools.product(*values)):
+            return "matrix"
+    return "names"
+
+
+def _by_images(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
+    names = dict.fromkeys(cell.images for cell in cells)
+    return {name: [cell for cell in cells if cell.images == name] for name in names}
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """An arm of a cell over its pretrainings and seeds.
+
+    Attributes
     ----------
-    teacher, gain
-        Mean accuracy and mean gain of each teacher's student, shape (n,), in any order.
-
-    Returns
-    -------
-    float or None
-        Going from the teacher whose student gains most to better teachers, where the gain first
-        falls to zero, linearly between neighbours. None when it never does, or when no student
-        gains anything.
+    names
+        Of the teachers or trainings, one a pretraining.
+    parts
+        What was judged, in the same order.
+    seeds
+        How many of its seeds belong to the cell.
     """
-    order = np.argsort(teacher, kind="stable")
-    teacher, gain = teacher[order], gain[order]
-    top = int(np.argmax(gain))
-    fallen = np.flatnonzero(gain[top:] <= 0)
-    if not len(fallen) or fallen[0] == 0:
-        return None
-    after = top + int(fallen[0])
-    part = gain[after - 1] / (gain[after - 1] - gain[after])
-    return float(teacher[after - 1] + part * (teacher[after] - teacher[after - 1]))
+
+    names: list[str]
+    parts: list[Judged]
+    seeds: int
+
+    def values(self, metric: str) -> Floats:
+        """Scores, shape (pretrainings, seeds)."""
+        return np.stack([one.values[metric][: self.seeds] for one in self.parts])
+
+    def replicates(self, metric: str) -> Floats:
+        """Scores under resampled images, shape (resamples, pretrainings, seeds)."""
+        return np.stack([one.replicates[metric][:, : self.seeds] for one in self.parts], axis=1)
 
 
-def _read_draws(paths: Sequence[Path], classes: int) -> _Draws:
-    columns = ["seed", "role", *IMAGE, "label"]
-    table = pd.concat([files.read_parquet(path, "mix", columns) for path in paths])
-    table = table[columns].sort_values("seed", kind="stable", ignore_index=True)
-    if twice := table.loc[table.duplicated(["seed", *IMAGE]), "seed"].tolist():
-        raise MedlabelError(
-            f"{paths[0]}: expected each image of a seed once in all draws, found some of seed "
-            f"{twice[0]} twice; give blocks that do not overlap, or run `medlabel mix` again."
-        )
-    drawn = {
-        role: rows.drop(columns="role").reset_index(drop=True)
-        for role, rows in table.groupby("role", observed=True)
-    }
-    seeds = np.unique(table["seed"]).astype(np.int32)
-    for role in ("train", "test"):
-        counts = drawn.get(role, table.iloc[:0]).groupby("seed")["label"].nunique()
-        if (counts.reindex(seeds, fill_value=0) < classes).any():
-            raise MedlabelError(
-                f"{paths[0]}: role {role}: images of all {classes} classes in every seed expected; "
-                f"delete the file and run `medlabel mix` again."
+class Evaluation:
+    """All that a study's cells are made of, each judged once however many cells share it."""
+
+    def __init__(self, params: Params, study: str, layout: Layout) -> None:
+        self.params, self.study, self.layout = params, study, layout
+        self.benches: dict[str, Bench] = {}
+        self.judged: dict[str, Judged] = {}
+        self.image_resamples = min(params.statistics.resamples, IMAGE_RESAMPLES)
+
+    def judge(self, cells: Sequence[Cell]) -> Bench:
+        """Judge all teachers and trainings of the cells of the same images."""
+        images = cells[0].images
+        mixture = self.params.every_mixture.get(images)
+        trainings: dict[str, tuple[Trained, int]] = {}
+        teachers: dict[str, tuple[Trained, int]] = {}
+        for cell in cells:
+            for name, group in self.params.students(cell, self.study).items():
+                for one in group:
+                    before = trainings.get(one.name, (one, 0))[1]
+                    trainings[one.name] = one, max(before, cell.seeds)
+                    if name == "student":
+                        taught = _teacher(one)
+                        before = teachers.get(taught, (one, 0))[1]
+                        teachers[taught] = one, max(before, cell.seeds)
+        seeds = max(cell.seeds for cell in cells)
+        answers = {
+            name: judged.read_predictions(self._paths(one, count, "predictions.parquet"))
+            for name, (one, count) in trainings.items()
+        }
+        if mixture is None:
+            first, count = next(iter(trainings.values()))
+            task = self._record(first, count).task
+            bench = judged.of_file(images, task, answers[first.name], seeds)
+        else:
+            pool = Path(self.layout.pool_of(images))
+            bench = judged.of_mixture(images, mixture, pool, seeds, self.params.seed)
+        here = {
+            name: judged.trained(
+                bench, count, answers[name], self._paths(one, count, "predictions.parquet")[0]
             )
-    return _Draws(drawn["train"], drawn["test"], seeds)
-
-
-def _judged_students(
-    drawn: _Draws,
-    students: Mapping[str, Sequence[Path]],
-    study_encoder: str,
-    classes: Sequence[str],
-) -> dict[tuple[str, str], _Judged]:
-    """Align the students' probabilities with the draws of their seeds, by arm and encoder."""
-    main = (f"teacher_{study_encoder}", f"permuted_{study_encoder}", "true")
-    keys, columns = ["seed", *IMAGE], [f"p_{name}" for name in classes]
-    judged = {}
-    for labels in dict.fromkeys((*students, *main)):
-        paths = students.get(labels)
-        if not paths:
-            raise MedlabelError(
-                f"students: expected predictions of students of {labels} labels, found none; run "
-                f"`snakemake` to train them."
+            for name, (one, count) in trainings.items()
+        }
+        for name, (one, count) in teachers.items():
+            assert mixture is not None, "parameters give teachers mixtures alone"
+            assert one.taught is not None
+            here[name] = judged.teacher(
+                bench,
+                count,
+                Path(self.layout.labels(images, one.labels)),
+                mixture.class_names,
+                self.params.labellings[one.taught[2]].top_k,
             )
-        table = pd.concat(
-            [files.read_parquet(path, "students", [*keys, *columns]) for path in paths]
-        )
-        seeds = np.unique(table["seed"]).astype(np.int32)
-        _require_seeds(seeds, drawn.seeds, labels, paths[0], whole=labels in main)
-        kind, _, encoder = labels.partition("_")
-        own = drawn.of(seeds)
-        aligned = _aligned(own.test, table, keys, columns, paths[0])
-        judged[ARMS[kind], encoder] = _Judged(own, aligned)
-    return judged
+        judged.score(bench, here, self.image_resamples, self._random("images", images))
+        self.benches[images] = bench
+        self.judged |= here
+        return bench
 
+    def _paths(self, one: Trained, seeds: int, file: str) -> list[Path]:
+        return [Path(path) for path in self.layout.blocks(self.params, one, seeds, file)]
 
-def _require_seeds(
-    found: npt.NDArray[np.int32],
-    drawn: npt.NDArray[np.int32],
-    labels: str,
-    source: Path,
-    *,
-    whole: bool,
-) -> None:
-    expected = drawn if whole else drawn[: max(len(found), 1)]
-    if differing := set(found.tolist()) ^ set(expected.tolist()):
-        raise MedlabelError(
-            f"{source}: {labels}: expected students of the {'' if whole else 'first '}"
-            f"{len(expected)} seeds of the draws, {expected[0]} to {expected[-1]}, found "
-            f"{len(found)} seeds, which differ at seed {min(differing)}; run `snakemake` again."
-        )
+    def _record(self, one: Trained, seeds: int) -> RunRecord:
+        """Read how a training was made, from its first block."""
+        return read_as(self._paths(one, seeds, "run.json")[0], "train", RunRecord)
 
-
-def _judged_teachers(
-    students: Mapping[tuple[str, str], _Judged],
-    pseudolabels: Mapping[str, Path],
-    classes: Sequence[str],
-) -> dict[tuple[str, str], _Judged]:
-    """Align the teachers' probabilities with the draws of their students' seeds."""
-    taught = {encoder for arm, encoder in students if arm == "student"}
-    if unknown := sorted(taught - pseudolabels.keys()):
-        raise MedlabelError(
-            f"pseudolabels: expected a table of each teacher with students, found none of "
-            f"{', '.join(unknown)}; run `medlabel pseudolabel`."
-        )
-    columns = [f"p_{name}" for name in classes]
-    judged = {}
-    for encoder, path in pseudolabels.items():
-        table = files.read_parquet(path, "pseudolabel", ["role", *IMAGE, *columns])
-        held_out = table[table["role"] == "test"]
-        own = students["student", encoder].drawn
-        aligned = _aligned(own.test, held_out, IMAGE, columns, path)
-        judged["teacher", encoder] = _Judged(own, aligned)
-    return judged
-
-
-def _aligned(
-    test: pd.DataFrame, table: pd.DataFrame, keys: list[str], columns: list[str], source: Path
-) -> metrics.Probabilities:
-    joined = test[keys].merge(table[[*keys, *columns]], on=keys, how="left")
-    probabilities = joined[columns].to_numpy(np.float64)
-    if len(joined) != len(test) or not np.isfinite(probabilities).all():
-        raise MedlabelError(
-            f"{source}: expected one row of probabilities for each held-out image of the draws, "
-            f"found others; delete the file and run `snakemake` again."
-        )
-    return probabilities
-
-
-def _pseudolabel_accuracy(
-    drawn: _Draws, path: Path, classes: Sequence[str], settings: params.Pseudolabel
-) -> Floats:
-    """Part of the selected training labels that is right, of each seed."""
-    columns = [*IMAGE, "pseudolabel", *(f"p_{name}" for name in classes)]
-    table = files.read_parquet(path, "pseudolabel", ["role", *columns])
-    joined = drawn.train.merge(table.loc[table["role"] == "train", columns], on=IMAGE)
-    if len(joined) != len(drawn.train):
-        raise MedlabelError(
-            f"{path}: expected one pseudo-label for each training image of the draws, found "
-            f"others; delete the file and run `snakemake` again."
-        )
-    shares = []
-    for one in drawn.seeds:
-        selected = selection.select(joined[joined["seed"] == one], settings)
-        shares.append((selected["pseudolabel"] == selected["label"]).mean())
-    return np.array(shares)
-
-
-def _scores(judged: Mapping[tuple[str, str], _Judged], right: Mapping[str, Floats]) -> pd.DataFrame:
-    rows = []
-    for (arm, encoder), found in judged.items():
-        truth = found.drawn.test["label"].to_numpy()
-        learnt = arm in ("teacher", "student")
-        for place, (one, part) in enumerate(
-            zip(found.drawn.seeds, found.drawn.parts(), strict=True)
-        ):
-            rows.append(
-                {
-                    "seed": int(one),
-                    "arm": arm,
-                    "encoder": encoder,
-                    **metrics.score(truth[part], found.probabilities[part]),
-                    "pseudolabel_accuracy": right[encoder][place] if learnt else np.nan,
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def _values(scores: pd.DataFrame, arm: str, encoder: str, metric: str) -> Floats:
-    chosen = (scores["arm"] == arm) & (scores["encoder"] == encoder)
-    return scores.loc[chosen, metric].to_numpy(np.float64)
-
-
-def _arms(
-    scores: pd.DataFrame, encoder: str, how: _Statistics
-) -> dict[str, dict[str, dict[str, float]]]:
-    encoders = {"teacher": encoder, "student": encoder, "permuted": encoder, "true": ""}
-    return {
-        arm: {
-            metric: how.estimate(_values(scores, arm, of, metric), "arm", arm, of, metric)
-            for metric in metrics.METRICS
+    def arms(self, cell: Cell) -> dict[Any, Repeats]:
+        """Return what a cell compares."""
+        groups = self.params.students(cell, self.study)
+        names = {arm: [one.name for one in group] for arm, group in groups.items()}
+        if cell.encoder is not None:
+            names = {TEACHER: [_teacher(one) for one in groups["student"]], **names}
+        return {
+            arm: Repeats(group, [self.judged[name] for name in group], cell.seeds)
+            for arm, group in names.items()
         }
-        for arm, of in encoders.items()
-    }
 
-
-def _gain(scores: pd.DataFrame, encoder: str, metric: str) -> Floats:
-    student = _values(scores, "student", encoder, metric)
-    return student - _values(scores, "teacher", encoder, metric)
-
-
-def _gains(
-    scores: pd.DataFrame, encoder: str, replicates: Mapping[str, Floats], how: _Statistics
-) -> dict[str, dict[str, float]]:
-    gains = {}
-    for metric in metrics.METRICS:
-        gain = _gain(scores, encoder, metric)
-        wins, ties, losses = statistics.wins_ties_losses(gain)
-        image_low, image_high = statistics.crossed_interval(
-            replicates[metric], how.settings.confidence, how.random("crossed", metric)
+    def cell(self, cell: Cell, label: str, table: pd.DataFrame) -> CellResult:
+        """Put together what was found in a cell."""
+        arms = self.arms(cell)
+        bench = self.benches[cell.images]
+        one = cell.student()
+        record, settings = self._record(one, cell.seeds), self.params.training(one)
+        estimates: dict[Any, dict[Any, Estimate]] = {
+            name: {metric: self._of_arm(arm, metric, bench) for metric in scores.METRICS}
+            for name, arm in arms.items()
+        }
+        shown = [TEACHER, "student"] if TEACHER in arms else ["true"]
+        counts = {name: judged.confusion(bench, arms[name].parts) for name in shown}
+        right = [
+            part.right[: cell.seeds] for part in arms[shown[0]].parts if part.right is not None
+        ]
+        return CellResult(
+            label=label,
+            **vars(cell),
+            task=bench.task,
+            classes=record.classes,
+            phantom=record.phantom,
+            test_images=len(bench.tests[0].images),
+            train_images=len(bench.trains[0]) if bench.trains else record.train_images,
+            pixels=published.pixels(settings),
+            trivial_accuracy=scores.trivial_accuracy(bench.task, bench.truth),
+            pseudolabel_accuracy=float(np.mean(right)) if right else None,
+            arms=estimates,
+            gains=self._gains(arms) if TEACHER in arms else {},
+            published=published.beside(cell.network, settings, estimates[shown[-1]], table)
+            if cell.encoder is None
+            else [],
+            recall={name: judged.recall(bench, arms[name].parts) for name in shown},
+            confusion={name: found for name, found in counts.items() if found is not None},
+            parameters=record.parameters,
+            epochs=settings.recipe.epochs,
+            batch_size=settings.recipe.batch_size,
+            precision=record.precision,
+            device=record.device,
+            start=record.start,
         )
-        gains[metric] = {
-            **how.estimate(gain, "gain", encoder, metric),
-            "image_low": image_low,
-            "image_high": image_high,
-            "wins": wins,
-            "ties": ties,
-            "losses": losses,
-            "wilcoxon_p": statistics.wilcoxon(gain),
-            "permutation_p": statistics.sign_flip(
-                gain, how.settings.resamples, how.random("sign flip", metric)
-            ),
-        }
-    corrected = statistics.holm([gains[metric]["permutation_p"] for metric in metrics.METRICS])
-    for metric, value in zip(metrics.METRICS, corrected, strict=True):
-        gains[metric]["holm_p"] = value
-    return gains
 
+    def _of_arm(self, arm: Repeats, metric: str, bench: Bench) -> Estimate:
+        # Named by what was judged, so that equal arms of several cells have equal intervals.
+        return self._estimate(
+            arm.values(metric), arm.replicates(metric), not bench.trains, *arm.names, metric
+        )
 
-def _image_replicates(teacher: _Judged, student: _Judged, how: _Statistics) -> dict[str, Floats]:
-    """Gain of each seed under resampled test images: by metric, shape (resamples, seeds)."""
-    drawn = student.drawn
-    images = drawn.test.groupby(IMAGE, observed=True).ngroup().to_numpy()
-    count = images.max() + 1
-    resamples = min(how.settings.resamples, IMAGE_RESAMPLES)
-    weights = how.random("images").multinomial(count, np.full(count, 1 / count), size=resamples)
-    truth = drawn.test["label"].to_numpy()
-    replicates: dict[str, list[Floats]] = {metric: [] for metric in metrics.METRICS}
-    for part in drawn.parts():
-        of_seed = weights[:, images[part]].astype(np.float64)
-        before = metrics.weighted(truth[part], teacher.probabilities[part], of_seed)
-        after = metrics.weighted(truth[part], student.probabilities[part], of_seed)
-        for metric, values in replicates.items():
-            values.append(after[metric] - before[metric])
-    return {metric: np.stack(values, axis=1) for metric, values in replicates.items()}
+    def _estimate(
+        self, values: Floats, replicates: Floats, official: bool, *purpose: str
+    ) -> Estimate:
+        how, random = self.params.statistics, self._random("interval", *purpose)
+        image = statistics.crossed_interval(replicates, how.confidence, random)
+        if official or values.size == 1:
+            low, high = image
+        elif len(values) == 1:
+            low, high = statistics.interval(values[0], how.confidence, how.resamples, random)
+        else:
+            repeated = np.broadcast_to(values, (how.resamples, *values.shape))
+            low, high = statistics.crossed_interval(repeated, how.confidence, random)
+        return Estimate(
+            mean=float(values.mean()),
+            sd=float(values.std(ddof=1)) if values.size > 1 else None,
+            low=low,
+            high=high,
+            image_low=image[0],
+            image_high=image[1],
+            values=values.tolist(),
+        )
 
-
-def _curve(scores: pd.DataFrame, encoders: Sequence[str], how: _Statistics) -> list[dict[str, Any]]:
-    points = []
-    for encoder in encoders:
-        series = {
-            "teacher_accuracy": _values(scores, "teacher", encoder, "accuracy"),
-            "student_accuracy": _values(scores, "student", encoder, "accuracy"),
-            "gain": _gain(scores, encoder, "accuracy"),
-        }
-        step = re.search(r"_step(\d+)$", encoder)
-        point: dict[str, Any] = {
-            "encoder": encoder,
-            "step": int(step[1]) if step else None,
-            "seeds": len(series["gain"]),
-        }
-        for name, values in series.items():
-            found = how.estimate(values, "curve", encoder, name)
-            point |= {
-                name: found["mean"],
-                f"{name}_low": found["low"],
-                f"{name}_high": found["high"],
+    def _gains(self, arms: Mapping[Any, Repeats]) -> dict[Any, Gain]:
+        student, teacher = arms["student"], arms[TEACHER]
+        found = {}
+        for metric in scores.METRICS:
+            gain = student.values(metric) - teacher.values(metric)
+            replicates = student.replicates(metric) - teacher.replicates(metric)
+            # Seeds of one pretraining share its teacher: then pretrainings are the pairs.
+            pairs = gain[0] if len(gain) == 1 else gain.mean(axis=1)
+            wins, ties, losses = statistics.wins_ties_losses(gain)
+            random = self._random("sign flip", *student.names, metric)
+            found[metric] = {
+                **self._estimate(
+                    gain, replicates, False, "gain", *student.names, metric
+                ).model_dump(),
+                "wins": wins,
+                "ties": ties,
+                "losses": losses,
+                "wilcoxon_p": statistics.wilcoxon(pairs),
+                "permutation_p": statistics.sign_flip(
+                    pairs, self.params.statistics.resamples, random
+                ),
             }
-        right = _values(scores, "teacher", encoder, "pseudolabel_accuracy")
-        points.append(point | {"pseudolabel_accuracy": float(right.mean())})
-    return points
+        corrected = statistics.holm([one["permutation_p"] for one in found.values()])
+        return {
+            metric: Gain(**one, holm_p=p)
+            for (metric, one), p in zip(found.items(), corrected, strict=True)
+        }
 
+    def comparisons(
+        self, cells: Sequence[Cell], labels: Sequence[str], images: str
+    ) -> Iterator[Comparison]:
+        """Compare every cell with the first one of its images; Holm's family is these cells.
 
-def _crossing(
-    scores: pd.DataFrame, encoders: Sequence[str], how: _Statistics
-) -> dict[str, float] | None:
-    """Find the crossing with a percentile interval, over the seeds that all encoders share.
+        All pairs would need more resamples than there are: with 23 cells, 253 pairs, the least p of
+        10,000 resamples would be 0.05 after Holm.
+        """
+        ours = [place for place, cell in enumerate(cells) if cell.images == images]
+        for metric in COMPARED:
+            family = [
+                self._compare(cells[place], cells[ours[0]], metric)
+                | {"cell": labels[place], "reference": labels[ours[0]]}
+                for place in ours[1:]
+            ]
+            adjusted = statistics.holm([one["p"] for one in family])
+            for one, p in zip(family, adjusted, strict=True):
+                yield Comparison(images=images, metric=metric, holm_p=p, **one)
 
-    These are resampled alike in all encoders, because a seed's images are the same in all.
-    """
-    gains_of = [_gain(scores, name, "accuracy") for name in encoders]
-    # Students have the first seeds of the draws, so that the fewest are those shared.
-    seeds = min(map(len, gains_of))
-    gains = np.stack([gain[:seeds] for gain in gains_of])
-    teachers = np.stack([_values(scores, "teacher", name, "accuracy")[:seeds] for name in encoders])
-    found = crossing(teachers.mean(axis=1), gains.mean(axis=1))
-    if found is None:
-        return None
-    drawn = how.random("crossing").integers(seeds, size=(how.settings.resamples, seeds))
-    replicates = [
-        crossing(teacher, gain)
-        for teacher, gain in zip(
-            teachers[:, drawn].mean(axis=2).T, gains[:, drawn].mean(axis=2).T, strict=True
+    def _compare(self, cell: Cell, reference: Cell, metric: str) -> dict[str, Any]:
+        arms = [self.arms(one)["student" if one.encoder else "true"] for one in (cell, reference)]
+        values = _paired(*(arm.values(metric)[None] for arm in arms))
+        replicates = _paired(*(arm.replicates(metric) for arm in arms))
+        purpose = ("compare", *(name for arm in arms for name in arm.names), metric)
+        means = statistics.crossed_means(replicates, self._random(*purpose))
+        low, high = statistics.percentiles(means, self.params.statistics.confidence)
+        p = statistics.beyond_zero(means)
+        return {"difference": float(values.mean()), "low": low, "high": high, "p": p}
+
+    def crossing(self, cells: Sequence[Cell]) -> Crossing | None:
+        """Find where the student stops helping, along the checkpoints of a teacher."""
+        arms = [self.arms(cell) for cell in cells]
+        teachers = np.stack([one[TEACHER].values("accuracy") for one in arms])
+        gains = np.stack([one["student"].values("accuracy") for one in arms]) - teachers
+        found = statistics.crossing(teachers.mean(axis=(1, 2)), gains.mean(axis=(1, 2)))
+        if found is None:
+            return None
+        how = self.params.statistics
+        replicates = statistics.crossing_replicates(
+            teachers, gains, how.resamples, self._random("crossing", self.study)
         )
-    ]
-    crossed = np.array([found, *(value for value in replicates if value is not None)])
-    low, high = statistics.percentiles(crossed, how.settings.confidence)
-    return {
-        "teacher_accuracy": found,
-        "low": low,
-        "high": high,
-        # The interval is of those resamples that cross at all.
-        "seeds": seeds,
-        "crossing_resamples": (len(crossed) - 1) / len(replicates),
-    }
+        crossed = [value for value in replicates if value is not None]
+        low, high = statistics.percentiles(np.array([found, *crossed]), how.confidence)
+        part = len(crossed) / len(replicates)
+        return Crossing(teacher_accuracy=found, low=low, high=high, crossing_resamples=part)
+
+    def lines(self, cells: Sequence[Cell]) -> Iterator[dict[str, Any]]:
+        """Give the scores of each cell, arm, pretraining and seed."""
+        for cell in cells:
+            named = {
+                key: value
+                for key, value in vars(cell).items()
+                if key not in ("seeds", "pretrainings")
+            }
+            arms = self.arms(cell)
+            for name, arm in arms.items():
+                source = arms[TEACHER].parts if name in (TEACHER, "student") else []
+                for run, seed in itertools.product(range(len(arm.parts)), range(cell.seeds)):
+                    right = source[run].right if source else None
+                    yield {
+                        "seed": seed,
+                        "pretraining": run,
+                        **named,
+                        "arm": name,
+                        **{
+                            metric: arm.parts[run].values[metric][seed] for metric in scores.METRICS
+                        },
+                        "pseudolabel_accuracy": None if right is None else right[seed],
+                    }
+
+    def _random(self, *purpose: str) -> np.random.Generator:
+        return stream(self.params.seed, "evaluate", *purpose)
 
 
-def _write_csv(target: Path, table: pd.DataFrame) -> None:
+def _teacher(student: Trained) -> str:
+    """Name the teacher of a student's labels apart from all trainings."""
+    return f"{TEACHER} {student.images}/{student.labels}"
+
+
+def _paired(first: Floats, second: Floats) -> Floats:
+    """Subtract what both cells have: the same seeds, and pretrainings or their mean."""
+    if first.shape[1] != second.shape[1]:
+        first, second = (one.mean(axis=1, keepdims=True) for one in (first, second))
+    seeds = min(first.shape[2], second.shape[2])
+    return first[..., :seeds] - second[..., :seeds]
+
+
+def _write_csv(target: Path, lines: Iterator[dict[str, Any]]) -> None:
+    import pandas as pd
+
     with files.replacing(target) as partial:
-        table.to_csv(partial, index=False, lineterminator="\n")
+        pd.DataFrame(lines).to_csv(partial, index=False, lineterminator="\n")

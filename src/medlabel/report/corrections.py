@@ -11,9 +11,8 @@ import numpy as np
 
 from medlabel import files
 from medlabel.data import archive
-from medlabel.params import Mixture
 from medlabel.report import style
-from medlabel.report.results import read_blocks
+from medlabel.report.sources import Source
 from medlabel.report.text import readable, shorten
 
 if TYPE_CHECKING:
@@ -50,58 +49,41 @@ class Group:
     colour: str
 
 
-def draw(
-    pseudolabels: Path,
-    predictions: Sequence[Path],
-    archives: Mapping[str, Path],
-    mixture: Mixture,
-    targets: Sequence[Path],
-) -> None:
+def draw(source: Source, targets: Sequence[Path]) -> None:
     """Draw mislabelled images that the student corrects, and right ones that it spoils.
 
     Each held-out image counts once. Its student's probabilities are the mean over the students of
-    all seeds that were tested on it.
-
-    Parameters
-    ----------
-    pseudolabels
-        The teacher's labels, as `medlabel pseudolabel` wrote them.
-    predictions
-        Tables that `medlabel students` wrote, one a block of seeds.
-    archives
-        File of each dataset of the mixture.
-    mixture
-        Names the classes.
-    targets
-        Files to write, .svg or .png.
-
-    Raises
-    ------
-    MedlabelError
-        When a file is missing or damaged.
+    all seeds that were tested on it; teacher and students are those of the first pretraining.
     """
-    classes = [entry.name for entry in mixture.classes]
-    judged = judge(pseudolabels, predictions, classes)
+    judged = judge(source.labels(), source.predictions(), source.found.classes)
     groups = split(judged)
-    opened = {dataset: archive.read(path, dataset) for dataset, path in archives.items()}
     with style.house():
         heights = [_height(group) for group in groups]
         figure = style.sheet(
             sum(heights),
-            f"What the student corrects and what it spoils: {readable(mixture.name)}",
+            f"What the student corrects and what it spoils: {readable(source.cell.images)}",
             f"The {COLUMNS * ROWS} of each kind on which the student is most confident, of n = "
             f"{len(judged):,} different held-out images. Each label stands with its probability; "
             f"the student's is the mean over the seeds that were tested on the image.",
-            phantom=mixture.phantom,
+            phantom=source.found.phantom,
             by_hand=True,
         )
         for group, top in zip(groups, (sum(heights), heights[1]), strict=True):
-            _draw_group(figure, top, group, opened, classes)
+            _draw_group(figure, top, group, source)
         style.save(figure, targets)
 
 
-def judge(pseudolabels: Path, predictions: Sequence[Path], classes: Sequence[str]) -> pd.DataFrame:
+def judge(labels: Path, predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     """Put the teacher's and the students' answers on each held-out image side by side.
+
+    Parameters
+    ----------
+    labels
+        The teacher's, as `medlabel label` wrote them.
+    predictions
+        The students', as `judged.read_predictions` reads them.
+    classes
+        Names, in label order.
 
     Returns
     -------
@@ -109,21 +91,20 @@ def judge(pseudolabels: Path, predictions: Sequence[Path], classes: Sequence[str
         One row an image: dataset, split, row, label; teacher and student (class indices) with
         teacher_p and student_p (their probabilities); seeds (how many were tested on it).
     """
-    probabilities = [f"p_{name}" for name in classes]
-    teacher = files.read_parquet(
-        pseudolabels, "pseudolabel", ["role", *IMAGE, "pseudolabel", *probabilities]
-    )
-    teacher = teacher[teacher["role"] == "test"].set_index(IMAGE).sort_index()
-    students = read_blocks(predictions, ["seed", *IMAGE, *probabilities]).groupby(IMAGE)
-    mean = students[probabilities].mean()
+    theirs = [f"p_{name}" for name in classes]
+    ours = [f"p_{index}" for index in range(len(classes))]
+    teacher = files.read_parquet(labels, "label", ["role", *IMAGE, "pseudolabel", *theirs])
+    teacher = teacher[teacher["role"] == "test"].set_index(IMAGE)
+    students = predictions.rename(columns={"label_0": "label"}).groupby(IMAGE, observed=True)
+    mean = students[ours].mean()
     teacher = teacher.loc[mean.index]
-    by_teacher, by_student = teacher[probabilities].to_numpy(), mean.to_numpy()
     chosen = teacher["pseudolabel"].to_numpy().astype(int)
     judged = mean.index.to_frame(index=False)
     judged["teacher"] = chosen
-    judged["teacher_p"] = np.take_along_axis(by_teacher, chosen[:, None], axis=1)[:, 0]
-    judged["student"] = by_student.argmax(axis=1)
-    judged["student_p"] = by_student.max(axis=1)
+    given = teacher[theirs].to_numpy()
+    judged["teacher_p"] = np.take_along_axis(given, chosen[:, None], axis=1)[:, 0]
+    judged["student"] = mean.to_numpy().argmax(axis=1)
+    judged["student_p"] = mean.to_numpy().max(axis=1)
     judged["seeds"] = students.size().to_numpy()
     return judged
 
@@ -157,25 +138,20 @@ def _height(group: Group) -> float:
     return HEADING + (lines * (PICTURE + CAPTION) if lines else NOTHING)
 
 
-def _draw_group(
-    figure: Figure,
-    top: float,
-    group: Group,
-    archives: Mapping[str, archive.Archive],
-    classes: Sequence[str],
-) -> None:
+def _draw_group(figure: Figure, top: float, group: Group, source: Source) -> None:
     style.write(figure, GAP, top - 5, group.heading, weight="bold", fontsize=8, color=group.colour)
     shown = group.images.head(COLUMNS * ROWS)
     if shown.empty:
         style.write(figure, GAP, top - HEADING - 3, "There are none to show.", color=style.GREY)
         return
-    pictures = archive.pixels(archives, shown, channels=3)
+    assert source.mixture is not None
+    pictures = archive.pixels(source.archives(), shown, 3, projection=source.mixture.projection)
     for index, (image, picture) in enumerate(zip(shown.to_dict("records"), pictures, strict=True)):
         line, column = divmod(index, COLUMNS)
         left = GAP + column * (TILE + GAP)
         bottom = top - HEADING - line * (PICTURE + CAPTION) - PICTURE
         style.show(style.place(figure, left, bottom, PICTURE, PICTURE), picture)
-        _write_answers(figure, left, bottom, image, classes)
+        _write_answers(figure, left, bottom, image, source.found.classes)
 
 
 def _write_answers(

@@ -1,11 +1,9 @@
-"""One page that holds the whole report: figures, tables, parameters and provenance."""
+"""One page that holds a study's report: figures, tables, parameters and provenance."""
 
 from __future__ import annotations
 
 import base64
-import importlib.metadata
 import json
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,50 +12,25 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from medlabel import __version__, files
-from medlabel.data.catalogue import is_phantom
+from medlabel.data import catalogue
 from medlabel.errors import MedlabelError
-from medlabel.params import Params
-from medlabel.report import tables
-from medlabel.report.results import Study, read_study
-from medlabel.report.text import PHANTOM_MARK, p_value, percent, points, readable
+from medlabel.evaluate.results import StudyResult
+from medlabel.layout import Layout
+from medlabel.params import Params, pool_name
+from medlabel.report import summary
+from medlabel.report.sources import Source
+from medlabel.report.table import Table
+from medlabel.report.text import PHANTOM_MARK
 
-CAPTIONS = {
-    "boxplots": "What the student gains on its teacher, seed by seed; and each arm's own accuracy "
-    "beside its controls.",
-    "quality": "The student's accuracy against its teacher's: above the line, and in the shaded "
-    "part, the student helps.",
-    "corrections": "Images that the teacher mislabelled and the student corrected, and the "
-    "reverse.",
-    "confusion": "Which classes the teacher takes for which.",
-    "curves": "How the students train, and when they stop.",
-    "samples": "What the images look like, with their true classes.",
-}
 MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 FACTS = ("flag", "size", "url", "md5", "sha256", "bytes", "licence", "non_commercial")
-PACKAGES = (
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "pandas",
-    "torch",
-    "torchvision",
-    "open_clip_torch",
-    "timm",
-    "monai",
-    "medmnist",
-    "matplotlib",
-    "snakemake",
-    "dvc",
-)
 
 
 def write(
-    study: Path,
-    published: Path,
-    figures: Mapping[str, Path],
-    sidecars: Sequence[Path],
-    provenance: Path,
-    params: Params,
+    study: StudyResult,
+    sources: Sequence[Source],
+    figures: Mapping[str, tuple[Path, str]],
+    contents: Sequence[Table],
     target: Path,
 ) -> None:
     """Write the report as one HTML file that loads nothing from elsewhere.
@@ -65,27 +38,28 @@ def write(
     Parameters
     ----------
     study
-        Results that `medlabel study` wrote.
-    published
-        Table of published values.
+        Its results.
+    sources
+        Of its cells.
     figures
-        .svg or .png file of each figure of `CAPTIONS`.
-    sidecars
-        The .json beside each official file of the mixture: checksums and licence.
-    provenance
-        The `provenance.json` of the study's encoder.
-    params
-        Parameters of the study; those that only say where and how to work are left out.
+        .svg or .png file and caption of each figure, by name.
+    contents
+        Tables.
     target
         HTML file to write.
 
     Raises
     ------
     MedlabelError
-        When a file is missing or damaged, or a figure is not given.
+        When a file is missing or damaged.
     """
-    found = read_study(study)
-    datasets = [_read_facts(path) for path in sidecars]
+    params, layout = sources[0].params, sources[0].layout
+    archives = _archives(sources)
+    facts = [
+        _read_facts(Path(path).with_suffix(".json"))
+        for name, path in archives
+        if not catalogue.is_phantom(name)
+    ]
     environment = Environment(
         loader=PackageLoader("medlabel", "report"),
         autoescape=True,
@@ -95,21 +69,28 @@ def write(
         keep_trailing_newline=True,
     )
     text = environment.get_template("page.html.j2").render(
-        title=tables.heading(found),
-        phantom_mark=PHANTOM_MARK if found.phantom else None,
-        summary=_summarise(found),
-        figures=[_figure(figures, name) for name in CAPTIONS],
-        tables=tables.build(found, published, params.mixture, params.teacher),
-        parameters=_parameters(params),
-        datasets=datasets,
-        phantoms=[name for name in params.mixture.datasets if is_phantom(name)],
-        non_commercial=[facts["flag"] for facts in datasets if facts["non_commercial"]],
-        encoder=found.encoder,
-        provenance=list(_flatten(files.read_json(provenance, "pretrain"))),
-        versions=_versions(),
+        title=summary.title(study),
+        phantom_mark=PHANTOM_MARK if study.phantom else None,
+        summary=summary.summarise(study),
+        figures=[_figure(name, *figure) for name, figure in figures.items()],
+        tables=contents,
+        parameters=_parameters(params, study, sources),
+        datasets=facts,
+        phantoms=list(dict.fromkeys(name for name, _ in archives if catalogue.is_phantom(name))),
+        non_commercial=sorted({one["flag"] for one in facts if one["non_commercial"]}),
+        teachers=[_teacher(layout, name) for name in _teachers(sources)],
+        versions=_versions(sources),
     )
     with files.replacing(target) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def _archives(sources: Sequence[Source]) -> list[tuple[str, str]]:
+    found: dict[tuple[str, str], None] = {}
+    for source in sources:
+        images = source.mixture or source.cell.images
+        found |= dict.fromkeys(source.layout.archives(images).items())
+    return list(found)
 
 
 def _read_facts(path: Path) -> dict[str, Any]:
@@ -123,51 +104,22 @@ def _read_facts(path: Path) -> dict[str, Any]:
     return dict(facts)
 
 
-def _summarise(study: Study) -> str:
-    teacher, student = (study.arms[arm]["accuracy"].mean for arm in ("teacher", "student"))
-    gain = study.gains["accuracy"]
-    return (
-        f"Over {study.seeds} seeds on {readable(study.mixture)}, the teacher {study.encoder} "
-        f"labels {percent(teacher)} of {study.test_images:,} held-out images rightly and its "
-        f"student {percent(student)}: a mean difference of {points(gain.mean)} percentage points "
-        f"({study.interval} {points(gain.low)} to {points(gain.high)}; {p_value(gain.holm_p)} "
-        f"after Holm; {gain.wins} wins, {gain.ties} ties, {gain.losses} losses). Always answering "
-        f"the commonest class gives {percent(study.trivial_accuracy)}."
-    )
-
-
-def _figure(figures: Mapping[str, Path], name: str) -> dict[str, str]:
-    if name not in figures:
-        raise MedlabelError(
-            f"figures: expected {', '.join(CAPTIONS)}, but {name} is missing; run `medlabel "
-            f"report` again."
-        )
-    path = files.require(figures[name], "report")
-    if path.suffix not in MEDIA_TYPES:
-        raise MedlabelError(
-            f"{path}: expected a figure to end in {' or '.join(MEDIA_TYPES)}, found "
-            f"{path.suffix or 'no suffix'!r}."
-        )
-    content = base64.b64encode(path.read_bytes()).decode("ascii")
+def _figure(name: str, path: Path, caption: str) -> dict[str, str]:
+    content = base64.b64encode(files.require(path, "report").read_bytes()).decode("ascii")
     return {
         "name": name,
-        "caption": CAPTIONS[name],
+        "caption": caption,
         "source": f"data:{MEDIA_TYPES[path.suffix]};base64,{content}",
     }
 
 
-def _parameters(params: Params) -> str:
-    # These differ between machines and change no number.
-    where_and_how: dict[str, Any] = {
-        "folders": True,
-        "device": True,
-        "data": {"mirrors", "retries", "timeout"},
-        "embed": {"batch_size"},
-    }
-    content = params.model_dump(mode="json", exclude=where_and_how)
-    return yaml.safe_dump(
-        content, sort_keys=False, default_flow_style=None, allow_unicode=True, width=90
-    )
+def _teachers(sources: Sequence[Source]) -> list[str]:
+    return list(dict.fromkeys(str(one) for source in sources for one in source.cell.teachers))
+
+
+def _teacher(layout: Layout, name: str) -> tuple[str, list[tuple[str, str]]]:
+    path = Path(layout.encoder(name)) / "provenance.json"
+    return name, list(_flatten(files.read_json(path, "pretrain")))
 
 
 def _flatten(content: Any, path: str = "") -> Iterator[tuple[str, str]]:
@@ -179,6 +131,47 @@ def _flatten(content: Any, path: str = "") -> Iterator[tuple[str, str]]:
         yield path, text
 
 
-def _versions() -> list[tuple[str, str]]:
-    installed = [(name, importlib.metadata.version(name)) for name in PACKAGES]
-    return [("medlabel", __version__), ("Python", platform.python_version()), *installed]
+def _parameters(params: Params, study: StudyResult, sources: Sequence[Source]) -> str:
+    """Return the study and all parts that it names, as in params.yaml."""
+    cells = [source.cell for source in sources]
+    trained = [
+        one
+        for cell in cells
+        for group in params.students(cell, study.study).values()
+        for student in group
+        for one in params.with_sources(student)
+    ]
+    used: dict[str, set[str | None]] = {
+        "mixtures": {pool_name(one.images) for one in trained},
+        "encoders": {teacher.name for cell in cells for teacher in cell.teachers},
+        "prompts": {cell.prompts for cell in cells},
+        "labellings": {cell.labelling for cell in cells},
+        "networks": {one.network for one in trained},
+        "recipes": {one.recipe for one in trained},
+        "studies": {study.study},
+    }
+    content = params.model_dump(mode="json", include={"seed", "phantoms", "statistics", *used})
+    for section, names in used.items():
+        parts = content[section]
+        content[section] = {name: part for name, part in parts.items() if name in names}
+    for part in content["encoders"].values():
+        del part["batch_size"]  # differs between machines and changes no number
+    return yaml.safe_dump(
+        {key: value for key, value in content.items() if value},
+        sort_keys=False,
+        default_flow_style=None,
+        allow_unicode=True,
+        width=90,
+    )
+
+
+def _versions(sources: Sequence[Source]) -> list[tuple[str, str]]:
+    """Name the software of the trainings, with every version that any of them was made with."""
+    found: dict[str, dict[str, None]] = {}
+    for source in sources:
+        for name, version in source.record().versions.items():
+            found.setdefault(name, {})[version] = None
+    return [
+        ("medlabel", __version__),
+        *((name, ", ".join(versions)) for name, versions in sorted(found.items())),
+    ]

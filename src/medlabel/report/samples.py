@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medlabel import files
-from medlabel.data import archive
-from medlabel.errors import MedlabelError
-from medlabel.params import Mixture
+from medlabel.data import archive, mixtures
 from medlabel.report import style
+from medlabel.report.sources import Source
 from medlabel.report.text import readable, shorten
 
 if TYPE_CHECKING:
@@ -20,85 +18,71 @@ if TYPE_CHECKING:
 
 ROWS, COLUMNS = 4, 8
 PANELS = 2  # side by side
+CLASSES = 12  # the first ones
 GAP = 4.0  # mm
 HEADING = 8.0  # mm
 
 
-def draw(
-    pool: Path,
-    archives: Mapping[str, Path],
-    mixture: Mixture,
-    targets: Sequence[Path],
-) -> None:
-    """Draw 32 images of each class, evenly spaced over those the teacher is to label.
-
-    Parameters
-    ----------
-    pool
-        Table that `medlabel pool` wrote.
-    archives
-        File of each dataset of the mixture.
-    mixture
-        Names the classes.
-    targets
-        Files to write, .svg or .png.
-
-    Raises
-    ------
-    MedlabelError
-        When a file is missing or damaged, or a class has no image.
-    """
-    columns = ["role", "dataset", "split", "row", "label"]
-    table = files.read_parquet(pool, "pool", columns)
-    table = table[table["role"] == "train"]
-    opened = {dataset: archive.read(path, dataset) for dataset, path in archives.items()}
-    chosen = [_spaced(table[table["label"] == label]) for label in range(len(mixture.classes))]
-    counts = [int((table["label"] == label).sum()) for label in range(len(mixture.classes))]
-    if 0 in counts:
-        raise MedlabelError(
-            f"{pool}: expected images of each class, found none of "
-            f"{mixture.classes[counts.index(0)].name}; run `medlabel pool` again."
-        )
-    pictures = [archive.pixels(opened, images, channels=3) for images in chosen]
+def draw(source: Source, targets: Sequence[Path]) -> None:
+    """Draw 32 training images of each class, evenly spaced over all there are."""
+    mixture, opened = source.mixture, source.archives()
+    classes = list(_of_mixture(source) if mixture else _of_file(source, opened))[:CLASSES]
+    projection = mixture.projection if mixture else None
+    pictures = [
+        archive.pixels(opened, _spaced(table), 3, projection=projection) for _, _, table in classes
+    ]
+    edge = " × ".join(map(str, pictures[0].shape[1:3]))
     with style.house():
         panel = (style.TWO_COLUMNS - GAP * (PANELS + 1)) / PANELS
         grid = panel * ROWS / COLUMNS
-        stacked = -(-len(chosen) // PANELS)
-        body = stacked * (grid + HEADING) + GAP
+        body = -(-len(classes) // PANELS) * (grid + HEADING) + GAP
         figure = style.sheet(
             body,
-            f"Images to be labelled, with their true classes: {readable(mixture.name)}",
-            f"Up to {ROWS * COLUMNS} images of each class, evenly spaced over the pool's n "
-            f"training images; {_edge(pictures)} pixels.",
-            phantom=mixture.phantom,
+            f"Training images, with their true classes: {readable(source.cell.images)}",
+            f"Up to {ROWS * COLUMNS} of each class, evenly spaced over all n; {edge} pixels.",
+            phantom=source.found.phantom,
             by_hand=True,
         )
-        for index, images in enumerate(pictures):
+        for index, (name, origin, table) in enumerate(classes):
             line, column = divmod(index, PANELS)
-            left = GAP + column * (panel + GAP)
-            top = body - line * (grid + HEADING)
-            entry = mixture.classes[index]
-            heading = f"{shorten(entry.name, 30)}  (n = {counts[index]:,})"
+            left, top = GAP + column * (panel + GAP), body - line * (grid + HEADING)
+            heading = f"{shorten(name, 30)}  (n = {len(table):,})"
             style.write(figure, left, top - 4.0, heading, weight="bold", fontsize=8)
-            source = f"from {entry.dataset}" + _labels(entry.labels)
-            style.write(figure, left, top - HEADING + 1.2, source, color=style.GREY, fontsize=6.5)
+            style.write(figure, left, top - HEADING + 1.2, origin, color=style.GREY, fontsize=6.5)
             axes = style.place(figure, left, top - HEADING - grid, panel, grid)
-            style.show(axes, montage(images))
+            style.show(axes, montage(pictures[index]))
         style.save(figure, targets)
+
+
+def _of_mixture(source: Source) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Give name, origin and images of each class, those of the pool that the teacher labels."""
+    mixture = source.mixture
+    assert mixture is not None
+    table = mixtures.read_pool(source.pool())
+    for entry in mixture.classes:
+        labels = "" if entry.labels is None else f", labels {', '.join(map(str, entry.labels))}"
+        mine = table[(table["role"] == "train") & (table["class"] == entry.name)]
+        yield entry.name, f"from {entry.dataset}{labels}", mine
+
+
+def _of_file(
+    source: Source, opened: dict[str, archive.Archive]
+) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    import pandas as pd
+
+    ((dataset, images),) = opened.items()
+    labels = images.labels["train"]
+    for label, name in enumerate(source.found.classes):
+        carries = labels[:, label] == 1 if images.multi_label else labels[:, 0] == label
+        rows = np.flatnonzero(carries)
+        table = pd.DataFrame({"dataset": dataset, "split": "train", "row": rows})
+        if len(rows):
+            yield name, f"label {label}", table
 
 
 def _spaced(table: pd.DataFrame) -> pd.DataFrame:
     count = min(len(table), ROWS * COLUMNS)
     return table.iloc[np.linspace(0, len(table) - 1, count).round().astype(int)]
-
-
-def _edge(pictures: Sequence[np.ndarray]) -> str:
-    height, width = pictures[0].shape[1:3]
-    return f"{height} × {width}"
-
-
-def _labels(labels: Sequence[int] | None) -> str:
-    return "" if labels is None else f", labels {', '.join(map(str, labels))}"
 
 
 def montage(images: np.ndarray) -> np.ndarray:

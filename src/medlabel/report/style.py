@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from medlabel.errors import MedlabelError
 from medlabel.files import replacing
-from medlabel.report.text import PHANTOM_MARK
+from medlabel.report.text import PHANTOM_MARK, titled
 
 TWO_COLUMNS = 180.0  # mm
 ONE_COLUMN = 88.0  # mm
@@ -139,14 +139,14 @@ def _wrap(figure: Figure, text: str, points: float, weight: str) -> list[str]:
     probe = figure.text(0, 0, "", fontsize=points, weight=weight)
     room = figure.bbox.width - 2 * MARGIN * MM * figure.dpi
     lines: list[str] = []
-    for word in text.split():
+    for word in text.replace(" %", "\N{NO-BREAK SPACE}%").split(" "):
         probe.set_text(f"{lines[-1]} {word}" if lines else word)
         if lines and probe.get_window_extent().width <= room:
             lines[-1] = probe.get_text()
         else:
             lines.append(word)
     probe.remove()
-    return lines
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
 
 
 def _watermark(figure: Figure, width: float, height: float) -> None:
@@ -162,6 +162,31 @@ def _watermark(figure: Figure, width: float, height: float) -> None:
         ha="center",
         va="center",
         zorder=100,
+        in_layout=False,
+    )
+
+
+def entitle(axes: Axes, name: str, *, drawn: bool, all_drawn: bool, **properties: Any) -> None:
+    """Give a panel its title; one of drawn images is marked, and stamped where others are real."""
+    axes.set_title(titled(name, drawn), color=VERMILLION if drawn else BLACK, **properties)
+    if drawn and not all_drawn:
+        stamp(axes)
+
+
+def stamp(axes: Axes) -> None:
+    """Stamp a panel as drawn rather than measured, where the figure as a whole is not."""
+    axes.text(
+        0.5,
+        0.5,
+        "PHANTOM",
+        transform=axes.transAxes,
+        fontsize=16,
+        weight="bold",
+        color=VERMILLION,
+        alpha=0.2,
+        ha="center",
+        va="center",
+        zorder=3,
         in_layout=False,
     )
 

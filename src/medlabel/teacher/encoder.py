@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.metadata
+import importlib.util
 import logging
 import pickle
 import re
@@ -18,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 from medlabel import files
 from medlabel.errors import MedlabelError
+from medlabel.teacher.tower import Preprocessing
 
 if TYPE_CHECKING:
     import torch
 
-    from medlabel import params
+    from medlabel.params import Published
 
 logger = logging.getLogger("medlabel")
 
@@ -38,33 +40,6 @@ LAYERS_NAMED = 3
 
 
 @dataclass(frozen=True)
-class Preprocessing:
-    """What the image tower expects of an image, as open_clip's configuration states it.
-
-    Attributes
-    ----------
-    size
-        Height and width in pixels.
-    mean, std
-        Of each of the three channels, for intensities from 0 to 1.
-    interpolation
-        ``"bicubic"`` or ``"bilinear"``.
-    resize_mode
-        ``"shortest"`` (the shorter edge fits, the centre is cropped), ``"longest"`` (the longer
-        edge fits, the rest is padded) or ``"squash"`` (both edges fit).
-    fill
-        Intensity of padding, 0 to 255.
-    """
-
-    size: tuple[int, int]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    interpolation: str
-    resize_mode: str
-    fill: int
-
-
-@dataclass(frozen=True)
 class Manifest:
     """What is known of an encoder before its network is built.
 
@@ -76,11 +51,14 @@ class Manifest:
         open_clip's configuration: ``model_cfg`` and ``preprocess_cfg``.
     weights_sha256
         Checksum of the weights' file.
+    trained_on
+        What its own record says, such as ``"phantoms"``; None where it says nothing.
     """
 
     folder: Path
     config: dict[str, Any]
     weights_sha256: str
+    trained_on: str | None
 
     @property
     def dimension(self) -> int:
@@ -147,7 +125,7 @@ def inspect(folder: Path) -> Manifest:
             f"{weights}: expected sha256 {provenance['weights_sha256']} as in {PROVENANCE}, found "
             f"{found}; the file was altered: delete {folder} and run `medlabel {MADE_BY}` again."
         )
-    return Manifest(folder, config, found)
+    return Manifest(folder, config, found, provenance.get("trained_on"))
 
 
 def load(folder: Path, device: torch.device) -> Encoder:
@@ -210,12 +188,12 @@ def open_clip_version() -> str:
     return importlib.metadata.version("open_clip_torch")
 
 
-def adopt(teacher: params.Teacher, folder: Path) -> None:
+def adopt(settings: Published, folder: Path) -> None:
     """Bring a published open_clip model into an encoder's folder.
 
     Parameters
     ----------
-    teacher
+    settings
         `model` is a model's name, ``hf-hub:<org>/<repository>`` or ``local-dir:<folder>``;
         `pretrained` is a tag or a file of weights for a name, and null otherwise.
     folder
@@ -232,12 +210,14 @@ def adopt(teacher: params.Teacher, folder: Path) -> None:
     OpenAI's weights were trained with QuickGELU, x * sigmoid(1.702 x). In a network with the exact
     GELU they load without complaint and label worse, so the combination is refused.
     """
-    source = _source_of(teacher)
+    source = _source_of(settings)
+    if not source.model.startswith(HUB):
+        _require_transformers(settings.model)
     if source.hub:
-        _download(teacher, source.tag)
-    model = _build(teacher.model, source.pretrained, source.label)
-    config = {"model_cfg": _model_config(teacher.model), "preprocess_cfg": _plain(model)}
-    _save_tokenizer(teacher.model, folder)
+        _download(settings, source.tag)
+    model = _build(settings.model, source.pretrained, source.label)
+    config = {"model_cfg": _model_config(settings.model), "preprocess_cfg": _plain(model)}
+    _save_tokenizer(settings.model, folder)
     save(model, config, folder, {"model": source.model, "pretrained": source.label})
 
 
@@ -252,20 +232,20 @@ class _Source:
     hub: bool
 
 
-def _source_of(teacher: params.Teacher) -> _Source:
-    if teacher.model.startswith((HUB, FOLDER)):
-        if teacher.pretrained is not None:
+def _source_of(settings: Published) -> _Source:
+    if settings.model.startswith((HUB, FOLDER)):
+        if settings.pretrained is not None:
             raise MedlabelError(
-                f"teacher.pretrained: {teacher.pretrained!r} given; {teacher.model} holds its own "
+                f"pretrained: {settings.pretrained!r} given; {settings.model} holds its own "
                 f"weights: set it to null."
             )
-        remote = teacher.model.startswith(HUB)
-        model = teacher.model if remote else FOLDER + Path(teacher.model[len(FOLDER) :]).name
+        remote = settings.model.startswith(HUB)
+        model = settings.model if remote else FOLDER + Path(settings.model[len(FOLDER) :]).name
         return _Source(model, None, None, None, hub=remote)
-    _check_model(teacher.model)
-    tag = _tag(teacher)
-    label = teacher.pretrained if tag else Path(str(teacher.pretrained)).name
-    return _Source(teacher.model, teacher.pretrained, label, tag, hub=tag is not None)
+    _check_model(settings.model)
+    tag = _tag(settings)
+    label = settings.pretrained if tag else Path(str(settings.pretrained)).name
+    return _Source(settings.model, settings.pretrained, label, tag, hub=tag is not None)
 
 
 def _check_model(name: str) -> None:
@@ -277,63 +257,79 @@ def _check_model(name: str) -> None:
     folded = {entry.lower(): entry for entry in known}
     nearest = difflib.get_close_matches(name.lower(), folded, n=4, cutoff=0.3)
     raise MedlabelError(
-        f"teacher.model: {name!r} given, which open_clip {open_clip_version()} does not know; "
+        f"model: {name!r} given, which open_clip {open_clip_version()} does not know; "
         f"nearest names: {', '.join(folded[entry] for entry in nearest) or 'none'}. "
         f"Allowed too: {HUB}<org>/<repository> and {FOLDER}<folder>."
     )
 
 
-def _tag(teacher: params.Teacher) -> Mapping[str, Any] | None:
+def _tag(settings: Published) -> Mapping[str, Any] | None:
     """Return what open_clip knows of the tag, or None where `pretrained` is a file."""
     import open_clip
 
-    tags = open_clip.list_pretrained_tags_by_model(teacher.model)
-    if teacher.pretrained in tags:
-        entry: dict[str, Any] = open_clip.get_pretrained_cfg(teacher.model, teacher.pretrained)
-        _check_activation(teacher, bool(entry.get("quick_gelu", False)))
+    tags = open_clip.list_pretrained_tags_by_model(settings.model)
+    if settings.pretrained in tags:
+        entry: dict[str, Any] = open_clip.get_pretrained_cfg(settings.model, settings.pretrained)
+        _check_activation(settings, bool(entry.get("quick_gelu", False)))
         return entry
-    if teacher.pretrained and Path(teacher.pretrained).is_file():
+    if settings.pretrained and Path(settings.pretrained).is_file():
         return None
     raise MedlabelError(
-        f"teacher.pretrained: {teacher.pretrained!r} given, which is no file and no tag of "
-        f"{teacher.model}; its tags: {', '.join(tags) or 'none'}."
+        f"pretrained: {settings.pretrained!r} given, which is no file and no tag of "
+        f"{settings.model}; its tags: {', '.join(tags) or 'none'}."
     )
 
 
-def _check_activation(teacher: params.Teacher, trained_with_quick_gelu: bool) -> None:
+def _check_activation(settings: Published, trained_with_quick_gelu: bool) -> None:
     import open_clip
 
-    quick = bool(open_clip.get_model_config(teacher.model).get("quick_gelu", False))
+    quick = bool(open_clip.get_model_config(settings.model).get("quick_gelu", False))
     if quick == trained_with_quick_gelu:
         return
-    plain = teacher.model.removesuffix("-quickgelu")
+    plain = settings.model.removesuffix("-quickgelu")
     right = f"{plain}-quickgelu" if trained_with_quick_gelu else plain
     raise MedlabelError(
-        f"teacher.model: {teacher.model!r} given, but the weights {teacher.pretrained!r} were "
+        f"model: {settings.model!r} given, but the weights {settings.pretrained!r} were "
         f"trained {'with' if trained_with_quick_gelu else 'without'} QuickGELU; use {right!r}."
     )
 
 
-def _download(teacher: params.Teacher, tag: Mapping[str, Any] | None) -> None:
+def _download(settings: Published, tag: Mapping[str, Any] | None) -> None:
     """Fill the hub's cache, so that whatever fails later has nothing to do with the network."""
     import open_clip
     from open_clip.pretrained import download_pretrained_from_hf
 
     _heed_missing_network()
-    address = tag.get("hf_hub") or tag.get("url") if tag else teacher.model[len(HUB) :]
+    address = tag.get("hf_hub") or tag.get("url") if tag else settings.model[len(HUB) :]
     try:
         if tag:
             open_clip.download_pretrained(dict(tag))
         else:
             download_pretrained_from_hf(str(address), filename=CONFIG)
+            _require_transformers(settings.model)
             download_pretrained_from_hf(str(address))
     except (OSError, RuntimeError) as error:
         raise MedlabelError(
-            f"teacher.model: the weights of {teacher.model} could not be downloaded: tried "
+            f"model: the weights of {settings.model} could not be downloaded: tried "
             f"{_endpoint()} for {address} ({_one_line(error)}). Check the network and the name, or "
-            f"set teacher.pretrained to a local file of weights, or teacher.model to "
+            f"set pretrained to a local file of weights, or model to "
             f"{FOLDER}<folder>; `make demo` needs no download."
         ) from error
+
+
+def _require_transformers(name: str) -> None:
+    """Ask for the package that some text towers need before their weights are downloaded."""
+    try:
+        text = _model_config(name).get("text_cfg", {})
+    except OSError:  # a folder that is not there, which `_build` tells
+        return
+    needed = text.get("hf_tokenizer_name") or text.get("hf_model_name")
+    if needed and importlib.util.find_spec("transformers") is None:
+        raise MedlabelError(
+            f"model: {name} reads words with {needed} of the package transformers, which is not "
+            f"installed: run `pip install transformers`, or use a model whose text tower is "
+            f"open_clip's own."
+        )
 
 
 def _endpoint() -> str:
@@ -426,13 +422,7 @@ def _save_tokenizer(name: str, folder: Path) -> None:
     """Keep the files of a tokenizer that does not come with open_clip itself."""
     import open_clip
 
-    try:
-        tokenizer = open_clip.get_tokenizer(name)
-    except ImportError as error:
-        raise MedlabelError(
-            f"teacher.model: {name} needs a tokenizer of the package transformers, which is not "
-            f"installed; install it, or use a model whose text tower is open_clip's own."
-        ) from error
+    tokenizer = open_clip.get_tokenizer(name)
     if hasattr(tokenizer, "save_pretrained"):
         folder.mkdir(parents=True, exist_ok=True)
         tokenizer.save_pretrained(folder)

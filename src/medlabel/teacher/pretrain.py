@@ -18,10 +18,10 @@ import numpy.typing as npt
 import torch
 from torch.optim import swa_utils
 
-from medlabel import compute, files
+from medlabel import compute, files, fingerprint
 from medlabel.data import archive, catalogue
 from medlabel.errors import MedlabelError
-from medlabel.params import Pretrain
+from medlabel.params import Contrastive
 from medlabel.progress import track
 from medlabel.randomness import stream, torch_seed
 from medlabel.teacher import encoder
@@ -60,8 +60,9 @@ def pretrain(
     archives: Mapping[str, Path],
     captions: Mapping[str, Path],
     folders: Mapping[int, Path],
-    settings: Pretrain,
+    settings: Contrastive,
     size: int,
+    run: int,
     device: str,
     threads: int,
     seed: int,
@@ -79,6 +80,8 @@ def pretrain(
         Architecture and optimisation.
     size
         Edge length of the phantoms in pixels.
+    run
+        Which of the pretrainings: each has its own initial weights and order of pairs.
     device, threads
         As for `medlabel.compute.prepare`.
     seed
@@ -103,24 +106,24 @@ def pretrain(
     """
     where = compute.prepare(device, threads)
     flat = {name: path for name, path in archives.items() if not catalogue.is_volumetric(name)}
-    key = _key(flat, captions, settings, size, seed, f"{where.type} {threads}")
+    key = _key(flat, captions, settings, size, [seed, run], f"{where.type} {threads}")
     pairs = {
         split: _read(flat, captions, split, size, settings.context_length)
         for split in ("train", "val")
     }
-    if len(pairs["train"].kinds) < settings.batch_size:
+    if len(pairs["train"].kinds) < settings.pairs:
         raise MedlabelError(
-            f"pretrain.batch_size: {settings.batch_size} given, at most the "
-            f"{len(pairs['train'].kinds)} phantoms of the training splits allowed."
+            f"pairs: {settings.pairs} given, at most the {len(pairs['train'].kinds)} phantoms of "
+            f"the training splits allowed."
         )
-    training = _Training(settings, size, seed, where, resume / key)
+    training = _Training(settings, size, seed, run, where, resume / key)
     training.run(pairs["train"], pairs["val"])
     for step, folder in folders.items():
         _publish(training.kept(step), folder)
     shutil.rmtree(resume / key)
 
 
-def model_config(settings: Pretrain, size: int) -> dict[str, Any]:
+def model_config(settings: Contrastive, size: int) -> dict[str, Any]:
     """Return the architecture in the words of open_clip's configuration files."""
     return {
         "embed_dim": settings.embed_dim,
@@ -175,7 +178,7 @@ def positives(kinds: torch.Tensor) -> torch.Tensor:
     return same / same.sum(dim=1, keepdim=True)
 
 
-def learning_rate(step: int, settings: Pretrain) -> float:
+def learning_rate(step: int, settings: Contrastive) -> float:
     """Return AdamW's rate in step 1, 2, …: linear warm-up, then cosine decay to 0.
 
     Loshchilov and Hutter 2017 (equation 5) without restarts.
@@ -187,13 +190,18 @@ def learning_rate(step: int, settings: Pretrain) -> float:
     return settings.learning_rate * 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
 
 
-def batch_rows(step: int, count: int, size: int, seed: int) -> npt.NDArray[np.int64]:
+def purpose(run: int, *words: str | int) -> tuple[str | int, ...]:
+    """Name a random stream of a pretraining; those of the first one lack the number."""
+    return ("pretrain", *((run,) if run else ()), *words)
+
+
+def batch_rows(step: int, count: int, size: int, seed: int, run: int) -> npt.NDArray[np.int64]:
     """Return the rows of the batch of step 1, 2, …: epochs in random order, short rests dropped.
 
-    The order depends on step and seed alone, so that nothing of it has to be saved.
+    The order depends on step, seed and run alone, so that nothing of it has to be saved.
     """
     epoch, position = divmod(step - 1, count // size)
-    order = stream(seed, "pretrain", "epoch", epoch).permutation(count)
+    order = stream(seed, *purpose(run, "epoch", epoch)).permutation(count)
     return order[position * size : (position + 1) * size]
 
 
@@ -201,13 +209,19 @@ class _Training:
     """One training: the network, its optimiser, and the folder that holds its state."""
 
     def __init__(
-        self, settings: Pretrain, size: int, seed: int, device: torch.device, folder: Path
+        self,
+        settings: Contrastive,
+        size: int,
+        seed: int,
+        run: int,
+        device: torch.device,
+        folder: Path,
     ) -> None:
         import open_clip
 
-        torch.manual_seed(torch_seed(seed, "pretrain", "weights"))
+        torch.manual_seed(torch_seed(seed, *purpose(run, "weights")))
         self.settings = settings
-        self.seed = seed
+        self.seed, self.number = seed, run
         self.device = device
         self.folder = folder
         self.config = {
@@ -249,7 +263,7 @@ class _Training:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(step, self.settings)
         rows = torch.from_numpy(
-            batch_rows(step, len(train.kinds), self.settings.batch_size, self.seed)
+            batch_rows(step, len(train.kinds), self.settings.pairs, self.seed, self.number)
         )
         image, text, scale = self.model(
             _normalised(train.images[rows], self.device), train.tokens[rows].to(self.device)
@@ -258,8 +272,8 @@ class _Training:
         if not torch.isfinite(loss):
             raise MedlabelError(
                 f"pretrain: the loss is {loss.item()} in step {step}; lower "
-                f"pretrain.learning_rate ({self.settings.learning_rate}) or raise "
-                f"pretrain.warmup_steps ({self.settings.warmup_steps})."
+                f"learning_rate ({self.settings.learning_rate}) or raise warmup_steps "
+                f"({self.settings.warmup_steps})."
             )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -274,8 +288,9 @@ class _Training:
             "model": "medlabel pretrain",
             "trained_on": "phantoms",
             "step": step,
-            "settings": self.settings.model_dump(mode="json", exclude={"study_checkpoint"}),
+            "settings": _decisive(self.settings),
             "seed": self.seed,
+            "run": self.number,
             "losses": self.losses,
             "validation_accuracy": accuracy,
         }
@@ -380,7 +395,7 @@ def _tokens(sentences: list[str], context_length: int) -> torch.Tensor:
     for sentence in distinct:
         if (needed := len(tokenizer.encode(sentence)) + 2) > context_length:
             raise MedlabelError(
-                f"pretrain.context_length: {context_length} given, but the caption {sentence!r} "
+                f"context_length: {context_length} given, but the caption {sentence!r} "
                 f"needs {needed} tokens."
             )
     rows = tokenizer(distinct)
@@ -389,21 +404,26 @@ def _tokens(sentences: list[str], context_length: int) -> torch.Tensor:
     return tokens
 
 
+def _decisive(settings: Contrastive) -> dict[str, Any]:
+    """Return the settings that decide on the weights, as JSON has them."""
+    return settings.model_dump(mode="json", exclude={"batch_size", "precision", "pretrainings"})
+
+
 def _key(
     archives: Mapping[str, Path],
     captions: Mapping[str, Path],
-    settings: Pretrain,
+    settings: Contrastive,
     size: int,
-    seed: int,
+    streams: list[int],
     machine: str,
 ) -> str:
     """Name all that decides on the weights, so that a state never goes on with other inputs."""
     content = {
-        "settings": settings.model_dump(mode="json", exclude={"study_checkpoint"}),
+        "settings": _decisive(settings),
         "size": size,
-        "seed": seed,
+        "streams": streams,
         "machine": machine,
-        "code": files.digest(Path(__file__)),
+        "code": fingerprint.of("teacher.pretrain"),
         "versions": [torch.__version__, encoder.open_clip_version()],
         "images": {name: files.digest(path) for name, path in archives.items()},
         "captions": {name: files.digest(captions[name]) for name in archives},

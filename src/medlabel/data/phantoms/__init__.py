@@ -30,7 +30,7 @@ from medlabel.data.phantoms.captions import caption
 from medlabel.randomness import stream
 
 if TYPE_CHECKING:
-    from medlabel import params
+    from medlabel.params import Counts, Phantoms
 
 __all__ = ["FINDINGS", "Drawing", "draw", "write"]
 
@@ -171,7 +171,9 @@ def draw(kind: str, count: int, size: int, seed: int, purpose: str, artefacts: b
     return Drawing(_channels_last(np.stack(images)), labels, findings, captions, styles)
 
 
-def write(kind: str, target: Path, captions: Path, phantoms: params.Phantoms, seed: int) -> None:
+def write(
+    kind: str, target: Path, captions: Path, counts: Counts, settings: Phantoms, seed: int
+) -> None:
     """Draw the three splits of one kind and write them in MedMNIST's layout.
 
     Parameters
@@ -182,8 +184,10 @@ def write(kind: str, target: Path, captions: Path, phantoms: params.Phantoms, se
         The .npz: {train,val,test}_images and {train,val,test}_labels.
     captions
         A parquet table: split, row, kind, finding, style, caption.
-    phantoms
-        Size, counts and artefacts.
+    counts
+        Images of each split.
+    settings
+        Size and artefacts.
     seed
         Root of the random streams.
     """
@@ -191,9 +195,9 @@ def write(kind: str, target: Path, captions: Path, phantoms: params.Phantoms, se
 
     arrays: dict[str, NDArray[np.uint8]] = {}
     tables = []
-    splits = phantoms.counts.model_dump()
+    splits = counts.model_dump()
     for split, count in progress.track(splits.items(), f"draw {kind}", len(splits)):
-        drawing = draw(kind, count, phantoms.size, seed, split, phantoms.artefacts)
+        drawing = draw(kind, count, settings.size, seed, split, settings.artefacts)
         arrays[f"{split}_images"] = drawing.images
         arrays[f"{split}_labels"] = drawing.labels
         columns = {

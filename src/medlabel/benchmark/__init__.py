@@ -1,1 +1,0 @@
-"""Supervised models, 2-D and 3-D, trained by published and by better recipes."""

@@ -1,0 +1,1 @@
+"""The commands: each one's options beside what it calls."""

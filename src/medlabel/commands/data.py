@@ -1,0 +1,80 @@
+"""Commands that download, draw and list images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medlabel.commands.state import State, chosen
+from medlabel.data import catalogue
+from medlabel.errors import MedlabelError
+
+Mixture = Annotated[str, typer.Argument(help="A mixture of params.yaml.")]
+
+
+def fetch(
+    file: Annotated[str, typer.Argument(help="MedMNIST's file: breastmnist, breastmnist_224.")],
+    target: Annotated[
+        Path | None, typer.Option(help="The .npz to write; data/raw/FILE.npz if not given.")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Edge in pixels or voxels, if FILE does not say it.")
+    ] = None,
+) -> None:
+    """Download one official file, or copy it from a mirror, and check it."""
+    from medlabel.data import medmnist
+
+    params, layout = State.both()
+    try:
+        flag, edge = catalogue.parse(file)
+    except ValueError as error:
+        raise MedlabelError(f"fetch: {error}.") from error
+    edge = size or edge
+    medmnist.fetch(
+        flag,
+        edge,
+        target or Path(layout.raw(catalogue.file_stem(flag, edge))),
+        Path(params.folders.data) / "cache" / "raw",
+        params.data,
+    )
+
+
+def phantoms() -> None:
+    """Draw captioned phantoms of every flat kind."""
+    flat = [kind for kind in catalogue.PHANTOMS if not catalogue.is_volumetric(kind)]
+    _draw(flat)
+
+
+def vessels() -> None:
+    """Draw vessels in 3-D, half of them with an aneurysm."""
+    _draw(["phantom_vessel3d"])
+
+
+def _draw(kinds: list[str]) -> None:
+    from medlabel.data import phantoms as drawing
+
+    params, layout = State.both()
+    for kind in kinds:
+        volumes = catalogue.is_volumetric(kind)
+        drawing.write(
+            kind,
+            Path(layout.phantoms(kind)),
+            Path(layout.captions(kind)),
+            params.phantoms.volumes if volumes else params.phantoms.counts,
+            params.phantoms,
+            params.seed,
+        )
+
+
+def pool(mixture: Mixture) -> None:
+    """List every image that a mixture may draw, and find duplicates."""
+    from medlabel.data import mixtures
+
+    params, layout = State.both()
+    part = chosen(mixture, params.mixtures, "mixtures")
+    archives = {name: Path(path) for name, path in layout.archives(part).items()}
+    target = Path(layout.pool(mixture))
+    mixtures.write_pool(mixture, part, archives, target, params.seed)
+    mixtures.write_audit(target, part, archives, Path(layout.duplicates(mixture)))

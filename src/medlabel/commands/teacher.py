@@ -1,0 +1,138 @@
+"""Commands of the teacher: train or adopt an encoder, embed images and words, label."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medlabel import layout as layouts
+from medlabel import params as parameters
+from medlabel.commands.state import State, Threads, chosen
+from medlabel.errors import MedlabelError
+
+Encoder = Annotated[str, typer.Argument(help="An encoder of params.yaml.")]
+
+
+def pretrain(
+    encoder: Encoder,
+    run: Annotated[int, typer.Option(min=0, help="Which of its pretrainings.")] = 0,
+    threads: Threads = 1,
+) -> None:
+    """Train a small CLIP on captioned phantoms and keep its checkpoints."""
+    from medlabel.data import catalogue
+    from medlabel.teacher import pretrain as training
+
+    params, layout = State.both()
+    part = chosen(encoder, params.encoders, "encoders")
+    if not isinstance(part, parameters.Contrastive):
+        raise MedlabelError(f"encoders.{encoder}: kind {part.kind} given; contrastive expected.")
+    kinds = [kind for kind in catalogue.PHANTOMS if not catalogue.is_volumetric(kind)]
+    references = {
+        step: parameters.EncoderReference(encoder, run, step) for step in part.checkpoints
+    }
+    training.pretrain(
+        archives={kind: Path(layout.phantoms(kind)) for kind in kinds},
+        captions={kind: Path(layout.captions(kind)) for kind in kinds},
+        folders={step: Path(layout.encoder(one)) for step, one in references.items()},
+        settings=part,
+        size=params.phantoms.size,
+        run=run,
+        device=params.device,
+        threads=threads,
+        seed=params.seed,
+        resume=Path(params.folders.data) / "cache" / "pretrain",
+    )
+
+
+def adopt(
+    encoder: Encoder,
+    target: Annotated[
+        Path | None, typer.Option(help="Folder to write; data/encoders/ENCODER if not given.")
+    ] = None,
+) -> None:
+    """Bring a published open_clip model into the project, with its checksum."""
+    from medlabel.teacher import encoder as encoders
+
+    params, layout = State.both()
+    part = chosen(encoder, params.encoders, "encoders")
+    if not isinstance(part, parameters.Published):
+        raise MedlabelError(f"encoders.{encoder}: kind {part.kind} given; open_clip expected.")
+    encoders.adopt(part, target or Path(layout.encoder(encoder)))
+
+
+def embed(
+    mixture: Annotated[str, typer.Argument(help="A mixture of params.yaml.")],
+    encoder: Encoder,
+    threads: Threads = 1,
+) -> None:
+    """Compute the embedding of every image of a mixture, once."""
+    from medlabel.teacher import embed as embedding
+
+    params, layout = State.both()
+    part = chosen(mixture, params.mixtures, "mixtures")
+    embedding.embed(
+        references=_folders(params.teachers(encoder, mixture), layout),
+        archives={name: Path(path) for name, path in layout.archives(part).items()},
+        mixture=part,
+        pool=Path(layout.pool(mixture)),
+        target=Path(layout.embeddings(mixture, encoder)),
+        settings=chosen(encoder, params.encoders, "encoders"),
+        cache=Path(params.folders.data) / "cache" / "embeddings",
+        device=params.device,
+        threads=threads,
+    )
+
+
+def _folders(
+    references: list[parameters.EncoderReference], layout: layouts.Layout
+) -> dict[str, Path]:
+    return {str(one): Path(layout.encoder(one)) for one in references}
+
+
+def words(
+    encoder: Encoder,
+    prompts: Annotated[str, typer.Argument(help="A prompt set of params.yaml.")],
+    threads: Threads = 1,
+) -> None:
+    """Embed the words of every class."""
+    from medlabel.teacher import words as embedding
+
+    params, layout = State.both()
+    chosen(prompts, params.prompts, "prompts")
+    embedding.write(
+        references=_folders(params.teachers(encoder), layout),
+        sentences=params.labels_wanted(prompts),
+        target=Path(layout.words(encoder, prompts)),
+        device=params.device,
+        threads=threads,
+    )
+
+
+def pseudolabel(
+    images: Annotated[str, typer.Argument(help="A mixture, or a member of one.")],
+    labels: Annotated[str, typer.Argument(help="ENCODER+PROMPTS+LABELLING.")],
+) -> None:
+    """Label every image of a mixture from embeddings and words."""
+    from medlabel.labels import label
+
+    params, layout = State.both()
+    try:
+        taught = parameters.Trained(images, labels, "", "").taught
+    except ValueError as error:
+        raise MedlabelError(f"labels: {labels!r} given; encoder+prompts+labelling expected.") from (
+            error
+        )
+    if taught is None:
+        raise MedlabelError("labels: true labels are not made by a teacher.")
+    encoder, prompts, labelling = taught
+    label.write(
+        pool=Path(layout.pool_of(images)),
+        embeddings=Path(layout.embeddings(parameters.pool_name(images), encoder.name)),
+        words=Path(layout.words(encoder.name, prompts)),
+        reference=str(encoder),
+        mixture=chosen(images, params.every_mixture, "images"),
+        settings=chosen(labelling, params.labellings, "labellings"),
+        target=Path(layout.labels(images, labels)),
+    )

@@ -1,0 +1,86 @@
+"""The command that trains: students and supervised networks alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medlabel import fingerprint
+from medlabel.commands.state import State, Threads
+from medlabel.errors import MedlabelError
+from medlabel.layout import Layout
+from medlabel.networks.names import module_of
+from medlabel.params import PERMUTED, Mixture, Params, Trained
+
+
+def train(
+    training: Annotated[str, typer.Argument(help="IMAGES/LABELS/NETWORK/RECIPE.")],
+    block: Annotated[str, typer.Option(help="Seeds, first-last, such as 0000-0009.")],
+    threads: Threads = 1,
+) -> None:
+    """Train a network on labels, once for each seed of a block, and judge it."""
+    from medlabel.training import run
+
+    params, layout = State.both()
+    trained = find(params, training)
+    settings = params.training(trained)
+    teacher = params.distilled(trained)
+    run.run(
+        trained,
+        settings,
+        block,
+        {name: Path(path) for name, path in layout.archives(_images(params, trained)).items()},
+        Path(layout.pool_of(trained.images)) if settings.mixture else None,
+        _labels(layout, trained),
+        source_weights(params, layout, params.start_of(trained), block),
+        None
+        if teacher is None
+        else (params.training(teacher), source_weights(params, layout, teacher, block)),
+        Path(layout.training(trained.name, block)),
+        Path(layout.resume(trained.name, block)),
+        params.device,
+        threads,
+        fingerprint.of("training.run", module_of(trained.network)),
+    )
+
+
+def find(params: Params, name: str) -> Trained:
+    """Return the trainings that a study names, or that others start or learn from.
+
+    Raises
+    ------
+    MedlabelError
+        When no study asks for them.
+    """
+    for study, cells in params.grids.items():
+        for cell in cells:
+            for trainings in params.students(cell, study).values():
+                for wanted in trainings:
+                    for one in params.with_sources(wanted):
+                        if one.name == name:
+                            return one
+    raise MedlabelError(f"{name}: no study of the parameters asks for this training.")
+
+
+def _images(params: Params, trained: Trained) -> Mixture | str:
+    return params.every_mixture.get(trained.images, trained.images)
+
+
+def _labels(layout: Layout, trained: Trained) -> Path | None:
+    if trained.taught is None:
+        return None
+    return Path(layout.labels(trained.images, trained.labels.removeprefix(f"{PERMUTED}+")))
+
+
+def source_weights(
+    params: Params, layout: Layout, source: Trained | None, block: str
+) -> list[Path]:
+    """Return the weights of the blocks of another training that hold the seeds of a block."""
+    if source is None:
+        return []
+    last = int(block.partition("-")[2])
+    files = layout.blocks(params, source, last + 1, "weights.safetensors")
+    first = int(block.partition("-")[0]) // params.recipes[source.recipe].seeds_per_job
+    return [Path(file) for file in files[first:]]

@@ -1,0 +1,127 @@
+"""Tables with columns of vectors: embeddings of images and of words, a column an encoder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medlabel import files
+from medlabel.data.mixtures import IMAGE
+from medlabel.errors import MedlabelError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Vectors = npt.NDArray[np.float32]
+
+
+def with_vectors(
+    table: pd.DataFrame, columns: Mapping[str, Vectors], content: Mapping[str, Any]
+) -> Any:
+    """Return an Arrow table with columns of vectors and a note, as JSON, in its metadata.
+
+    Parameters
+    ----------
+    table
+        The other columns.
+    columns
+        float32 of shape (len(table), dimension) by name.
+    content
+        The note.
+    """
+    import pyarrow as pa
+
+    found = pa.Table.from_pandas(table, preserve_index=False)
+    for name, vectors in columns.items():
+        flat = pa.array(np.ascontiguousarray(vectors).ravel())
+        values = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+        found = found.append_column(name, values)
+    return found.replace_schema_metadata({"medlabel": json.dumps(content, sort_keys=True)})
+
+
+def read_embeddings(path: Path, reference: str, images: pd.DataFrame) -> Vectors:
+    """Read the embeddings of images.
+
+    Parameters
+    ----------
+    path
+        A table that `medlabel embed` wrote.
+    reference
+        The encoder's column.
+    images
+        Columns dataset, split and row, among others; an image may appear twice.
+
+    Returns
+    -------
+    ndarray
+        float32 of shape (len(images), dimension).
+
+    Raises
+    ------
+    MedlabelError
+        When the file is missing or damaged, an image is in it twice, or was never embedded.
+    """
+    import pandas as pd
+
+    table = files.read_arrow(path, "embed", [*IMAGE, reference])
+    index = pd.MultiIndex.from_frame(table.select(IMAGE).to_pandas())
+    if not index.is_unique:
+        raise MedlabelError(
+            f"{path}: expected one embedding an image, found some images twice; delete the file "
+            f"and run `medlabel embed` again."
+        )
+    positions = index.get_indexer(pd.MultiIndex.from_frame(images[IMAGE]))
+    if missing := int((positions < 0).sum()):
+        raise MedlabelError(
+            f"{path}: expected embeddings of all {len(images)} images, found none for {missing} "
+            f"of them; run `medlabel embed` again."
+        )
+    return _column(table, reference)[positions]
+
+
+def read_words(path: Path, reference: str, classes: Sequence[str]) -> tuple[Vectors, float]:
+    """Read the embeddings of classes' words, and the encoder's logit scale.
+
+    Parameters
+    ----------
+    path
+        A table that `medlabel words` wrote.
+    reference
+        The encoder's column.
+    classes
+        Names of the classes, in label order.
+
+    Returns
+    -------
+    words
+        float32 of shape (len(classes), dimension).
+    logit_scale
+        Factor on cosines before softmax that the encoder was trained with.
+
+    Raises
+    ------
+    MedlabelError
+        When the file is missing or damaged, or lacks a class.
+    """
+    table = files.read_arrow(path, "words", ["class", reference])
+    known = {name: row for row, name in enumerate(table["class"].to_pylist())}
+    if missing := [name for name in classes if name not in known]:
+        raise MedlabelError(
+            f"{path}: expected words for {', '.join(classes)}, found none for "
+            f"{', '.join(missing)}; run `medlabel words` again."
+        )
+    note = json.loads(table.schema.metadata[b"medlabel"])
+    words = _column(table, reference)[[known[name] for name in classes]]
+    return words, float(note["logit_scale"][reference])
+
+
+def _column(table: Any, name: str) -> Vectors:
+    column = table[name]
+    flat = np.concatenate([chunk.flatten().to_numpy() for chunk in column.chunks])
+    vectors: Vectors = flat.reshape(-1, column.type.list_size)
+    return vectors

@@ -1,0 +1,151 @@
+"""Published scores beside ours: counted only where both were made alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medlabel import files
+from medlabel.errors import MedlabelError
+from medlabel.evaluate.results import Estimate, Metric, Published, PublishedValue
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from medlabel.params import TrainingSettings
+
+COLUMNS = (
+    "dataset",
+    "model",
+    "recipe",
+    "image_size",
+    "epochs",
+    "batch_size",
+    "auc",
+    "acc",
+    "source",
+    "note",
+    "split",
+    "doubtful",
+)
+SCORES: dict[Metric, str] = {"accuracy": "acc", "auc": "auc", "f1": "f1"}
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Read the table of published values; what is not stated becomes None.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Scores as fractions, epochs and batch_size as numbers, doubtful as bool, all else as text.
+
+    Raises
+    ------
+    MedlabelError
+        When it is missing, no table, or lacks a column, or when a value has no source.
+    """
+    import pandas as pd
+
+    kinds: dict[str, type] = {"image_size": str, "doubtful": str}
+    kinds |= dict.fromkeys(("auc", "acc", "f1", "gain", "epochs", "batch_size"), float)
+    try:
+        table = pd.read_csv(files.require(path, "evaluate"), dtype=kinds)
+    except ValueError as error:  # pandas' own errors of parsing among them
+        raise MedlabelError(
+            f"{path}: expected a CSV table of published values, found something else ({error}); "
+            f"restore the file from Git."
+        ) from error
+    if missing := [column for column in COLUMNS if column not in table.columns]:
+        raise MedlabelError(
+            f"{path}: expected the columns {', '.join(COLUMNS)}, but {', '.join(missing)} is "
+            f"missing; restore the file from Git."
+        )
+    if table["source"].isna().any():
+        line = int(np.flatnonzero(table["source"].isna())[0]) + 2
+        raise MedlabelError(f"{path}: line {line} has no source; every value needs one.")
+    table["doubtful"] = table["doubtful"].str.lower() == "true"
+    return table.astype(object).where(table.notna(), None)
+
+
+def beside(
+    network: str,
+    settings: TrainingSettings,
+    estimates: Mapping[Metric, Estimate],
+    table: pd.DataFrame,
+) -> list[Published]:
+    """Give every published value of a training's dataset and network, those made alike first.
+
+    Parameters
+    ----------
+    network
+        Its name; timm's models are published without their prefix.
+    settings
+        How it was trained.
+    estimates
+        Its scores.
+    table
+        As `read` returns it.
+
+    Returns
+    -------
+    list
+        Empty for mixtures, which nobody has published.
+    """
+    same = table[
+        (table["dataset"] == settings.dataset)
+        & (table["model"] == network.removeprefix("timm:"))
+        & table["split"].isin([None, "test"])
+    ]
+    found = [_beside(row, settings, estimates) for row in same.to_dict("records")]
+    return sorted((one for one in found if one.scores), key=lambda one: not one.like)
+
+
+def _beside(
+    row: Mapping[Any, Any], settings: TrainingSettings, estimates: Mapping[Metric, Estimate]
+) -> Published:
+    like = not row["doubtful"] and alike(row, settings)
+    return Published(
+        **{key: row[key] for key in ("model", "recipe", "image_size", "source", "note")},
+        epochs=None if row["epochs"] is None else int(row["epochs"]),
+        batch_size=None if row["batch_size"] is None else int(row["batch_size"]),
+        doubtful=row["doubtful"],
+        like=like,
+        scores={
+            metric: _value(row[column], estimates[metric], like)
+            for metric, column in SCORES.items()
+            if row.get(column) is not None
+        },
+    )
+
+
+def alike(row: Mapping[Any, Any], settings: TrainingSettings) -> bool:
+    """Whether a published value follows the recipe of a training, on images of the same size.
+
+    Epochs and batches that the table states have to agree too: an overlay may shorten a recipe that
+    keeps its protocol's name.
+    """
+    recipe = settings.recipe
+    return (
+        recipe.protocol is not None
+        and row["recipe"] == recipe.protocol
+        and row["image_size"] == pixels(settings)
+        and row["epochs"] in (None, recipe.epochs)
+        and row["batch_size"] in (None, recipe.batch_size)
+    )
+
+
+def pixels(settings: TrainingSettings) -> str:
+    """Return the edge of a training's images as the table has it, such as ``28->224``."""
+    enlarged = settings.recipe.enlarge_to
+    return f"{settings.size}" + (f"->{enlarged}" if enlarged else "")
+
+
+def _value(value: float, estimate: Estimate, like: bool) -> PublishedValue:
+    return PublishedValue(
+        value=value,
+        difference=estimate.mean - value,
+        within=estimate.low <= value <= estimate.high if like else None,
+    )

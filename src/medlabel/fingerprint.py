@@ -1,0 +1,100 @@
+"""What code does, as a checksum: comments, docstrings and layout of a file change nothing.
+
+A step runs again when the code that it uses changes: its module, and what that imports of this
+package, however deep. Modules that only speak to a person are left out.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+# These reach a result through parameters alone, which are tracked by value, or not at all.
+PASSED_OVER = ("params", "errors", "progress", "layout", "fingerprint", "watching", "screen")
+
+
+def of(*modules: str) -> str:
+    """Return a checksum of what modules of this package do.
+
+    Parameters
+    ----------
+    *modules
+        Names below the package, such as ``"training.run"``.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        When there is no such module.
+    """
+    reached: set[Path] = set()
+    for module in modules:
+        file = _file_of(f"medlabel.{module}")
+        if file is None:
+            raise ModuleNotFoundError(f"medlabel.{module}")
+        reached |= closure(file)
+    state = hashlib.sha256()
+    for file in sorted(reached):
+        state.update(file.relative_to(PACKAGE).as_posix().encode())
+        state.update(_digest(file))
+    return state.hexdigest()[:16]
+
+
+def closure(file: Path) -> set[Path]:
+    """Return a file and all files of this package that it imports, directly or not."""
+    reached: set[Path] = set()
+    waiting = [file]
+    while waiting:
+        one = waiting.pop()
+        if one in reached or one.relative_to(PACKAGE).with_suffix("").parts[0] in PASSED_OVER:
+            continue
+        reached.add(one)
+        waiting.extend(_read(one)[1])
+        waiting.extend(one.parent.glob(f"{one.stem}.*.j2"))
+    return reached
+
+
+@cache
+def _read(file: Path) -> tuple[bytes, tuple[Path, ...]]:
+    """Return the checksum of what a file does, and the files that it imports."""
+    content = file.read_bytes()
+    if file.suffix != ".py":
+        return hashlib.sha256(content).digest(), ()
+    tree = ast.parse(content)
+    imports = (_file_of(name) for node in ast.walk(tree) for name in _names(node))
+    found = tuple(path for path in imports if path is not None)
+    return hashlib.sha256(ast.dump(_bare(tree)).encode()).digest(), found
+
+
+def _digest(file: Path) -> bytes:
+    return _read(file)[0]
+
+
+def _bare(tree: ast.Module) -> ast.Module:
+    """Take docstrings away, in place."""
+    for node in ast.walk(tree):
+        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            del node.body[0]
+    return tree
+
+
+def _names(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+        yield node.module
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+    elif isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+
+
+def _file_of(name: str) -> Path | None:
+    """Find the file of a module of this package; None for other names."""
+    package, *parts = name.split(".")
+    if package != "medlabel" or not parts:
+        return None
+    path = PACKAGE.joinpath(*parts)
+    candidates = (path.with_suffix(".py"), path / "__init__.py")
+    return next((candidate for candidate in candidates if candidate.is_file()), None)

@@ -1,0 +1,1 @@
+"""Labels: from embeddings and words to classes; nothing here needs a network."""

@@ -1,0 +1,75 @@
+"""Labels of a mixture's images, by any of the methods known here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medlabel import files
+from medlabel.data import mixtures, vectors
+from medlabel.data.vectors import Vectors
+from medlabel.labels import zeroshot
+
+if TYPE_CHECKING:
+    from medlabel.params import Labelling, Mixture
+
+# From embeddings of n images, embeddings of the classes' words, the logit scale and all settings
+# to probabilities, float32 of shape (n, classes).
+Method = Callable[[Vectors, Vectors, float, "Labelling"], Vectors]
+METHODS: dict[str, Method] = {
+    "zeroshot": lambda images, words, scale, _: zeroshot.probabilities(images, words, scale),
+}
+
+
+def write(
+    pool: Path,
+    embeddings: Path,
+    words: Path,
+    reference: str,
+    mixture: Mixture,
+    settings: Labelling,
+    target: Path,
+) -> None:
+    """Label every image of a mixture.
+
+    Parameters
+    ----------
+    pool
+        Of the mixture, or of the one that it was chosen from.
+    embeddings, words
+        Tables with a column for `reference`.
+    reference
+        The encoder's weights.
+    mixture
+        Its classes are the labels.
+    settings
+        Method and logit scale; which labels a student learns from is not decided here.
+    target
+        The parquet table to write: role, dataset, split, row, label (int8; the truth, which is
+        copied for scoring and otherwise unused), pseudolabel (int8) and ``p_<class>`` (float32)
+        for each class.
+
+    Raises
+    ------
+    MedlabelError
+        When an input is missing or damaged, images of the pool were never embedded, or two classes
+        have the same words.
+    """
+    classes = mixture.class_names
+    table = mixtures.read_pool(pool).query("`class` in @classes").reset_index(drop=True)
+    truth = table.pop("class").map({name: label for label, name in enumerate(classes)})
+    described, own_scale = vectors.read_words(words, reference, classes)
+    zeroshot.require_distinct(described, classes)
+    images = vectors.read_embeddings(embeddings, reference, table)
+    scale = settings.logit_scale or own_scale
+    found = METHODS[settings.method](images, described, scale, settings)
+    # argmax takes the first of equals: ties go to the lower class index.
+    labelled = table.assign(
+        label=truth.astype(np.int8),
+        pseudolabel=found.argmax(axis=1).astype(np.int8),
+        **{f"p_{name}": found[:, index] for index, name in enumerate(classes)},
+    )
+    files.write_parquet(target, labelled)

@@ -1,0 +1,59 @@
+"""Zero-shot labels: the class whose words lie nearest to the image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from medlabel.data.vectors import Vectors
+from medlabel.errors import MedlabelError
+
+SAME = 1e-6  # largest difference of two unit vectors' entries that rounding alone makes
+
+
+def probabilities(images: Vectors, words: Vectors, logit_scale: float) -> Vectors:
+    """Return softmax(scale * cosine) for each image and class.
+
+    Parameters
+    ----------
+    images
+        float32 of shape (n, dimension), rows of length 1.
+    words
+        float32 of shape (classes, dimension), rows of length 1.
+    logit_scale
+        Factor on the cosines.
+
+    Returns
+    -------
+    ndarray
+        float32 of shape (n, classes), computed in float64; rows sum to 1.
+    """
+    logits = logit_scale * (images.astype(np.float64) @ words.astype(np.float64).T)
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    found: Vectors = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    return found
+
+
+def require_distinct(words: Vectors, classes: Sequence[str]) -> None:
+    """Refuse classes that an encoder cannot tell apart, because it reads the same words.
+
+    Parameters
+    ----------
+    words
+        float32 of shape (classes, dimension).
+    classes
+        Their names.
+
+    Raises
+    ------
+    MedlabelError
+        Naming two such classes.
+    """
+    for first, one in enumerate(classes):
+        for second in range(first):
+            if np.abs(words[first] - words[second]).max() < SAME:
+                raise MedlabelError(
+                    f"words: {classes[second]} and {one} have the same words for the encoder, so "
+                    f"that it could not tell them apart; describe them differently."
+                )

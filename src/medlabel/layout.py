@@ -1,0 +1,130 @@
+"""Where everything lies: the one place that names files, for rules and commands alike.
+
+Parts of names may be wildcards such as ``"{images}"``, as Snakemake's rules need them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from medlabel.data import catalogue
+from medlabel.params import EncoderReference, Mixture, Params, Trained, pool_name
+
+ENCODER_FILES = ("open_clip_config.json", "open_clip_model.safetensors", "provenance.json")
+TRAINING_FILES = ("predictions.parquet", "curves.parquet", "run.json", "weights.safetensors")
+PUBLISHED = "resources/published_results.csv"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Names of all files below two folders.
+
+    Attributes
+    ----------
+    data
+        Folder of all that is large.
+    results
+        Folder of what readers see.
+    """
+
+    data: str
+    results: str
+
+    def archive(self, dataset: str, size: int) -> str:
+        """Images of a dataset, in MedMNIST's layout."""
+        if catalogue.is_phantom(dataset):
+            return self.phantoms(dataset)
+        return self.raw(catalogue.file_stem(dataset, size))
+
+    def raw(self, stem: str) -> str:
+        """Return an official file, such as ``pneumoniamnist_224``."""
+        return f"{self.data}/raw/{stem}.npz"
+
+    def phantoms(self, kind: str) -> str:
+        """Drawn images of a kind."""
+        return f"{self.data}/phantoms/{kind}.npz"
+
+    def captions(self, kind: str) -> str:
+        """Captions of the phantoms of a kind."""
+        return f"{self.data}/phantoms/{kind}.captions.parquet"
+
+    def archives(self, images: Mixture | str) -> dict[str, str]:
+        """Image files by dataset, of a mixture or of one official file or phantom."""
+        if isinstance(images, str):
+            dataset, size = catalogue.parse(images)
+            return {dataset: self.archive(dataset, size)}
+        return {name: self.archive(name, images.size) for name in images.datasets}
+
+    def pool(self, mixture: str) -> str:
+        """Every image that the seeds of a mixture may draw."""
+        return f"{self.data}/pools/{mixture}.parquet"
+
+    def duplicates(self, mixture: str) -> str:
+        """Images of a pool that are byte for byte the same."""
+        return f"{self.data}/pools/{mixture}.duplicates.json"
+
+    def encoder(self, reference: EncoderReference | str) -> str:
+        """Folder of one set of weights."""
+        return f"{self.data}/encoders/{reference}"
+
+    def encoder_files(self, references: Sequence[EncoderReference | str]) -> list[str]:
+        """Return every file of some encoders."""
+        return [f"{self.encoder(one)}/{name}" for one in references for name in ENCODER_FILES]
+
+    def embeddings(self, pool: str, encoder: str) -> str:
+        """Embeddings of a pool by all weights of an encoder in use, a column each."""
+        return f"{self.data}/embeddings/{pool}/{encoder}.parquet"
+
+    def words(self, encoder: str, prompts: str) -> str:
+        """Embeddings of all classes' words by all weights of an encoder in use, a column each."""
+        return f"{self.data}/words/{encoder}/{prompts}.parquet"
+
+    def labels(self, images: str, labels: str) -> str:
+        """Return the labels of a pool: ``<encoder>+<prompts>+<labelling>``."""
+        return f"{self.data}/labels/{images}/{labels}.parquet"
+
+    def training(self, name: str, block: str) -> str:
+        """Folder of the trainings of a block of seeds; `name` as `Trained.name` has it."""
+        return f"{self.data}/trainings/{name}/{block}"
+
+    def training_files(self, name: str, block: str) -> list[str]:
+        """Every file of the trainings of a block of seeds."""
+        return [f"{self.training(name, block)}/{file}" for file in TRAINING_FILES]
+
+    def resume(self, name: str, block: str) -> str:
+        """State of an unfinished training."""
+        return f"{self.data}/cache/trainings/{name}/{block}.pt"
+
+    def log(self, step: str, name: str) -> str:
+        """Messages of a job."""
+        return f"{self.data}/logs/{step}/{name}.log"
+
+    def timing(self, step: str, name: str) -> str:
+        """Time and memory of a job."""
+        return f"{self.data}/timings/{step}/{name}.tsv"
+
+    def study(self, study: str, file: str) -> str:
+        """Return a result of a study."""
+        return f"{self.results}/{study}/{file}"
+
+    @property
+    def metrics(self) -> str:
+        """Headline metrics of the default studies."""
+        return f"{self.results}/metrics.json"
+
+    def blocks(self, params: Params, trained: Trained, seeds: int, file: str) -> list[str]:
+        """Return a file of each block of some seeds of a training."""
+        return [
+            f"{self.training(trained.name, block)}/{file}"
+            for block in params.blocks(trained, seeds)
+        ]
+
+    def pool_of(self, images: str) -> str:
+        """Return the pool that the images of a mixture, or of a member of one, are drawn from."""
+        return self.pool(pool_name(images))
+
+
+def of(params: Params) -> Layout:
+    """Return the layout below the folders of some parameters."""
+    return Layout(params.folders.data, params.folders.results)

@@ -1,0 +1,1 @@
+"""Networks: one registry of all that can be trained, two- and three-dimensional."""

@@ -1,0 +1,72 @@
+"""Parameters: every number of the project, its type, unit, bounds and meaning.
+
+These models are the only place that says what `params.yaml` may hold. The JSON schema under
+`workflow/schemas/` is generated from them (`medlabel schema`), so an editor completes and checks
+the file while it is typed.
+"""
+
+from medlabel.params.data import Counts, Download, Folders, Phantoms
+from medlabel.params.encoders import (
+    AnyEncoder,
+    Contrastive,
+    EncoderReference,
+    Labelling,
+    Prompts,
+    Published,
+)
+from medlabel.params.mixtures import ClassRole, Mixture, MixtureClass
+from medlabel.params.model import Params, TrainingSettings, pool_name
+from medlabel.params.networks import Network
+from medlabel.params.reading import check, overlay, read, read_yaml, retyped, schema, validate
+from medlabel.params.recipes import Augmentation, Distillation, Recipe, Start
+from medlabel.params.studies import (
+    PERMUTED,
+    TRUE,
+    Cell,
+    Row,
+    Statistics,
+    Study,
+    Trained,
+    blocks,
+    varying,
+)
+
+__all__ = [
+    "PERMUTED",
+    "TRUE",
+    "AnyEncoder",
+    "Augmentation",
+    "Cell",
+    "ClassRole",
+    "Contrastive",
+    "Counts",
+    "Distillation",
+    "Download",
+    "EncoderReference",
+    "Folders",
+    "Labelling",
+    "Mixture",
+    "MixtureClass",
+    "Network",
+    "Params",
+    "Phantoms",
+    "Prompts",
+    "Published",
+    "Recipe",
+    "Row",
+    "Start",
+    "Statistics",
+    "Study",
+    "Trained",
+    "TrainingSettings",
+    "blocks",
+    "check",
+    "overlay",
+    "pool_name",
+    "read",
+    "read_yaml",
+    "retyped",
+    "schema",
+    "validate",
+    "varying",
+]

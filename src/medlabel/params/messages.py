@@ -1,0 +1,95 @@
+"""What is wrong with parameters, each problem in one line."""
+
+from __future__ import annotations
+
+import difflib
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+# Sections of version 0.1.0, and what replaced them.
+REPLACED = {
+    "mixture": "mixtures (named; a study's `images` chooses)",
+    "teacher": "encoders (named; a study's `encoder` chooses)",
+    "pretrain": "encoders.phantom_clip",
+    "embed": "batch_size and precision of each encoder",
+    "pseudolabel": "prompts (words) and labellings (selection, targets)",
+    "student": "networks and recipes (named; a study's `network` and `recipe` choose)",
+    "study": "studies (named) and statistics",
+    "benchmark": "studies (named) and recipes",
+}
+
+
+def replaced(content: Mapping[str, Any]) -> list[str]:
+    """Say of each section of version 0.1.0 what replaced it."""
+    found = [name for name in REPLACED if name in content]
+    return [f"{name}: replaced in version 0.2.0 by {REPLACED[name]}" for name in found]
+
+
+def without_heirs(
+    problems: Sequence[Mapping[str, Any]], content: Mapping[str, Any]
+) -> list[Mapping[str, Any]]:
+    """Leave out problems that a part only has because the one that it extends has them."""
+    known = {(*problem["loc"], problem["msg"]) for problem in problems}
+    kept = []
+    for problem in problems:
+        section, name, *rest = [*problem["loc"], "", ""][: max(2, len(problem["loc"]))]
+        parts = content.get(section)
+        part = parts.get(name) if isinstance(parts, Mapping) else None
+        base = part.get("extends") if isinstance(part, Mapping) else None
+        if (section, base, *rest, problem["msg"]) not in known:
+            kept.append(problem)
+    return kept
+
+
+def explain(problem: Mapping[str, Any], model: type[BaseModel]) -> str:
+    """Tell one of pydantic's problems: the key's full path, the value, and what is allowed."""
+    # The tag of a union (an encoder's kind) is no key of the file.
+    location = [part for part in problem["loc"] if part not in {"open_clip", "contrastive"}]
+    path = ".".join(str(part) for part in location)
+    given = problem.get("input")
+    if problem["type"] == "extra_forbidden":
+        return f"{path}: unknown key (value {given!r}){_nearest(problem['loc'], model)}"
+    if problem["type"] == "missing":
+        return f"{path}: missing, a value is required"
+    if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return f"{path}.kind: one of {problem['ctx'].get('expected_tags', 'the kinds')} allowed"
+    reason = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "value_error" and isinstance(given, dict):
+        return f"{path}.{reason}" if path else reason
+    return f"{path}: {given!r} given, allowed: {reason[0].lower()}{reason[1:]}"
+
+
+def _nearest(location: Sequence[Any], model: type[BaseModel]) -> str:
+    section: Any = model
+    for part in location[:-1]:
+        section = _within(section, part)
+        if section is None:
+            return ""
+    names = list(section.model_fields)
+    close = difflib.get_close_matches(str(location[-1]), names, n=1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; allowed here: {', '.join(names)}"
+
+
+def _within(model: Any, part: Any) -> Any:
+    """Find the section that a part of a location leads to; list and mapping keys lead nowhere."""
+    if isinstance(part, int) or part not in model.model_fields:
+        return model
+    return _section_of(model.model_fields[part].annotation)
+
+
+def _section_of(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    origin = get_origin(annotation)
+    arguments = get_args(annotation)
+    if origin is dict:
+        return _section_of(arguments[1])
+    if origin in (list, types.UnionType, Union) or hasattr(annotation, "__metadata__"):
+        found = (_section_of(argument) for argument in arguments)
+        return next((one for one in found if one is not None), None)
+    return None

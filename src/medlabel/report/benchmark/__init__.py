@@ -1,1 +1,0 @@
-"""Figures, tables and page of the supervised benchmark; nothing here trains."""

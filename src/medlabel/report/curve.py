@@ -1,0 +1,214 @@
+"""Figure along checkpoints of a teacher: how good it may be for its student still to help."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medlabel.evaluate.results import Crossing, Estimate, StudyResult
+from medlabel.params import EncoderReference
+from medlabel.report import style
+from medlabel.report.text import percent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PANEL = 76.0  # mm, the width that labels above a panel share
+LETTER = 1.5  # mm, a digit at the size of those labels
+
+
+def draw(study: StudyResult, targets: Sequence[Path]) -> None:
+    """Draw the student's accuracy, and its gain, against its teacher's accuracy."""
+    first = study.cells[0]
+    steps = [EncoderReference.parse(str(cell.encoder)).step for cell in study.cells]
+    with style.house():
+        figure = style.sheet(
+            88,
+            study.title,
+            f"{tell_crossing(study)} Large points: one checkpoint each, mean over {first.repeats}, "
+            f"with {study.interval} in both directions; small points: one pretraining each. "
+            f"{first.test_images:,} held-out images of {first.images} a seed. Always the commonest "
+            f"class: {percent(first.trivial_accuracy)}.",
+            phantom=study.phantom,
+        )
+        accuracy, gain = figure.subplots(1, 2)
+        _draw_accuracy(accuracy, study, [str(step) for step in steps])
+        _draw_gain(gain, study, [str(step) for step in steps])
+        handles, labels = accuracy.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=2)
+        style.save(figure, targets)
+
+
+def tell_crossing(study: StudyResult) -> str:
+    """Say in a sentence where the student stops helping."""
+    if study.crossing is None:
+        helped = sum(cell.gains["accuracy"].mean > 0 for cell in study.cells)
+        return (
+            f"No crossing was found: the student is better than its teacher for {helped} of the "
+            f"{len(study.cells)} teachers."
+        )
+    return (
+        f"The student stops helping where its teacher reaches "
+        f"{percent(study.crossing.teacher_accuracy)} ({study.interval} "
+        f"{_interval(study.crossing)}, over those {percent(study.crossing.crossing_resamples)} of "
+        f"resamples that cross)."
+    )
+
+
+def _interval(crossing: Crossing) -> str:
+    return f"{100 * crossing.low:.1f} to {percent(crossing.high)}"
+
+
+class _Values:
+    """One quantity of the checkpoints with its interval, in per cent."""
+
+    def __init__(self, estimates: Sequence[Estimate]) -> None:
+        self.mean, self.low, self.high = (
+            np.array([100 * getattr(one, name) for one in estimates])
+            for name in ("mean", "low", "high")
+        )
+        # Of each checkpoint the mean of each pretraining.
+        self.runs = [100 * np.mean(one.values, axis=1) for one in estimates]
+
+    @property
+    def errors(self) -> np.ndarray:
+        """Lengths of the error bars, (2, n): below and above the mean."""
+        return np.maximum([self.mean - self.low, self.high - self.mean], 0)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Least and greatest of all that is drawn."""
+        every = np.concatenate([self.low, self.high, *self.runs])
+        return float(every.min()), float(every.max())
+
+
+def _draw_accuracy(axes: Axes, study: StudyResult, names: Sequence[str]) -> None:
+    x = _Values([cell.arms["teacher"]["accuracy"] for cell in study.cells])
+    y = _Values([cell.arms["student"]["accuracy"] for cell in study.cells])
+    xlim, ylim = _limits(x.ends), _limits(y.ends, x.ends)
+    axes.set(
+        title="Student's accuracy",
+        xlabel="Teacher's accuracy (%)",
+        ylabel="Student's accuracy (%)",
+        xlim=xlim,
+        ylim=ylim,
+    )
+    ends = np.array(xlim)
+    axes.fill_between(
+        ends, ends, max(ylim[1], xlim[1]), color=style.SKY, alpha=0.18, linewidth=0,
+        label="student better than its teacher",
+    )  # fmt: skip
+    axes.plot(ends, ends, color=style.BLACK, linewidth=0.9, label="student equal to its teacher")
+    _draw_points(axes, names, x, y)
+    if study.crossing:
+        at = 100 * study.crossing.teacher_accuracy
+        axes.plot(at, at, marker="D", markersize=6, color=style.VERMILLION, fillstyle="none")
+    _draw_crossing(axes, study)
+
+
+def _draw_gain(axes: Axes, study: StudyResult, names: Sequence[str]) -> None:
+    x = _Values([cell.arms["teacher"]["accuracy"] for cell in study.cells])
+    y = _Values([cell.gains["accuracy"] for cell in study.cells])
+    ylim = _limits(y.ends, (0.0, 0.0))
+    axes.set(
+        title="Gain",
+        xlabel="Teacher's accuracy (%)",
+        ylabel="Student \N{MINUS SIGN} teacher (percentage points)",
+        xlim=_limits(x.ends),
+        ylim=ylim,
+    )
+    axes.axhspan(0, max(ylim[1], 0), color=style.SKY, alpha=0.18, linewidth=0)
+    axes.axhline(0, color=style.BLACK, linewidth=0.9)
+    _draw_points(axes, names, x, y)
+    _draw_crossing(axes, study)
+
+
+def _limits(*ends: tuple[float, float]) -> tuple[float, float]:
+    low, high = min(one[0] for one in ends), max(one[1] for one in ends)
+    margin = max(0.06 * (high - low), 0.5)
+    return low - margin, high + margin
+
+
+def _draw_points(axes: Axes, names: Sequence[str], x: _Values, y: _Values) -> None:
+    if len(x.runs[0]) > 1:
+        axes.plot(
+            np.concatenate(x.runs), np.concatenate(y.runs), "o", color=style.ORANGE,
+            markersize=2.2, markeredgewidth=0, alpha=0.8, label="one pretraining of a teacher",
+        )  # fmt: skip
+    order = np.argsort(x.mean, kind="stable")
+    axes.plot(x.mean[order], y.mean[order], color=style.BLUE, linewidth=0.7, alpha=0.6)
+    axes.errorbar(
+        x.mean, y.mean, xerr=x.errors, yerr=y.errors, fmt="o", color=style.BLUE,
+        markersize=3.5, elinewidth=0.9, label="mean, with the step of the checkpoint above it",
+    )  # fmt: skip
+    _label_above(axes, names, x.mean, y.mean)
+
+
+def _draw_crossing(axes: Axes, study: StudyResult) -> None:
+    if study.crossing is None:
+        return
+    low, high = 100 * study.crossing.low, 100 * study.crossing.high
+    axes.axvspan(low, high, color=style.VERMILLION, alpha=0.12, linewidth=0)
+    axes.axvline(
+        100 * study.crossing.teacher_accuracy,
+        color=style.VERMILLION,
+        linewidth=0.9,
+        linestyle=(0, (4, 2)),
+        label=f"crossing: {percent(study.crossing.teacher_accuracy)} "
+        f"({study.interval} {_interval(study.crossing)})",
+    )
+
+
+def _label_above(axes: Axes, labels: Sequence[str], x: np.ndarray, y: np.ndarray) -> None:
+    """Write a label above the panel for each point, with a line down to it."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    across, up = (x - left) / (right - left), (y - bottom) / (top - bottom)
+    room = (max(map(len, labels)) * LETTER + 1.5) / PANEL
+    upright = room * len(labels) > 1
+    spread_out = spread(across, 3.0 / PANEL if upright else room)
+    for label, place, fx, fy in zip(labels, spread_out, across, up, strict=True):
+        axes.plot(
+            [place, fx, fx],
+            [1.045, 1.0, fy],
+            transform=axes.transAxes,
+            color=style.GREY,
+            linewidth=0.4,
+            clip_on=False,
+            zorder=1,
+        )
+        axes.text(
+            place,
+            1.055,
+            label,
+            transform=axes.transAxes,
+            fontsize=style.SMALL_SIZE,
+            ha="center",
+            va="bottom",
+            rotation=90 if upright else 0,
+        )
+    axes.set_title(axes.get_title(loc="left"), pad=32 if upright else 19)
+
+
+def spread(places: np.ndarray, gap: float) -> np.ndarray:
+    """Move places apart until neighbours are `gap` away, in their order, within [0, 1].
+
+    Parameters
+    ----------
+    places
+        Wanted places as fractions of a width, (n,).
+    gap
+        Least distance; where n labels do not fit at this distance, they share the width evenly.
+    """
+    gap = min(gap, 1 / max(len(places) - 1, 1))
+    order = np.argsort(places, kind="stable")
+    slots = gap * np.arange(len(places))
+    # Without its slot, each place only has to be no smaller than the one before it; of the two
+    # ways to lift that, upwards and downwards, the middle moves all of them least.
+    free = places[order] - slots
+    lifted, lowered = np.maximum.accumulate(free), np.minimum.accumulate(free[::-1])[::-1]
+    moved = np.empty_like(places)
+    moved[order] = np.clip((lifted + lowered) / 2, 0, 1 - slots[-1]) + slots
+    return moved

@@ -1,0 +1,250 @@
+"""Figure of named cells: their scores and gains side by side, beside the published values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medlabel.evaluate.results import Arm, CellResult, Estimate, Metric, StudyResult
+from medlabel.report import style
+from medlabel.report.text import ARMS, CHANCE_AUC, METRICS, percent, shorten
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ARM = 2.6  # mm, the height of an arm in a line
+BETWEEN = 3.6  # mm, between lines
+AROUND = 17.0  # mm, a panel's title, ticks and label
+LEGEND = 10.0  # mm
+NAME_LENGTH = 34
+PANEL = 66.0  # mm, about the width of a panel
+LETTER = 1.5  # mm
+SOURCES = (style.VERMILLION, style.PURPLE, style.GREEN, style.ORANGE, style.SKY)
+DASHES = (0, (4, 2))
+
+
+def draw(study: StudyResult, targets: Sequence[Path]) -> None:
+    """Draw a line for each cell: its arms' accuracy and its gain, or its AUC and accuracy.
+
+    Cells of the same images share a panel; where no two do, all real ones share one.
+    """
+    groups = list(_groups(study))
+    heights = [sum(_height(cell) for cell in cells) for _, cells in groups]
+    sources = _sources(study)
+    with style.house():
+        figure = style.sheet(
+            sum(heights) + AROUND * len(heights) + LEGEND,
+            study.title,
+            _explain(study, bool(sources)),
+            phantom=study.phantom,
+        )
+        grid = figure.subplots(len(groups), 2, sharey="row", squeeze=False, height_ratios=heights)
+        for (left, right), (name, cells) in zip(grid, groups, strict=True):
+            if study.taught:
+                _draw_panel(left, cells, "accuracy", sources)
+                _draw_panel(right, cells, "accuracy", sources, gain=True)
+            else:
+                _draw_panel(left, cells, "auc", sources)
+                _draw_panel(right, cells, "accuracy", sources)
+            _label(left, right, name, cells, study)
+        _legend(grid[0, 0], study, sources)
+        handles, labels = grid[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        style.save(figure, targets)
+
+
+def _groups(study: StudyResult) -> Iterator[tuple[str, list[CellResult]]]:
+    """Divide the cells into panels, each under the name of its images."""
+    by_images = study.by_images
+    if any(len(cells) > 1 for cells in by_images.values()) or len(by_images) == 1:
+        yield from by_images.items()
+        return
+    for phantom in (False, True):
+        cells = [cell for cell in study.cells if cell.phantom == phantom]
+        if cells:
+            yield "", cells
+
+
+def _explain(study: StudyResult, published: bool) -> str:
+    known = (
+        " Filled diamonds: published values made alike; hollow ones: of the same dataset and "
+        "network, but made otherwise, for orientation alone."
+        if published
+        else ""
+    )
+    return (
+        f"Mean with its {study.interval}, {study.resamples:,} resamples; n beside each name. "
+        f"Overlapping intervals are not progress, nor is a difference of a few images.{known}"
+    )
+
+
+def _height(cell: CellResult) -> float:
+    return BETWEEN + ARM * max(2, len(cell.arms))
+
+
+def _sources(study: StudyResult) -> dict[str, tuple[str, str]]:
+    """Give each source of values made alike its initials and colour."""
+    names = dict.fromkeys(one.authors for cell in study.cells for one in cell.published if one.like)
+    if not names and any(cell.published for cell in study.cells):
+        return {"": ("", style.GREY)}
+    return {
+        name: (_initials(name), SOURCES[place % len(SOURCES)]) for place, name in enumerate(names)
+    }
+
+
+def _initials(source: str) -> str:
+    names = source.removesuffix(source.rpartition(" ")[2] if source[-1:].isdigit() else "")
+    return "".join(word[0] for word in names.split() if word[0].isupper())
+
+
+def _draw_panel(
+    axes: Axes,
+    cells: Sequence[CellResult],
+    metric: Metric,
+    sources: dict[str, tuple[str, str]],
+    *,
+    gain: bool = False,
+) -> None:
+    name, _, unit, _ = METRICS[metric]
+    label = (
+        "Gain: student \N{MINUS SIGN} teacher (percentage points)"
+        if gain
+        else f"{name} (%)"
+        if unit > 1
+        else name
+    )
+    trivial = [
+        0.0 if gain else CHANCE_AUC if metric == "auc" else cell.trivial_accuracy for cell in cells
+    ]
+    every = unit * np.array([*_values(cells, metric, gain), *trivial])
+    margin = 0.04 * np.ptp(every) + 0.002 * unit
+    total = sum(map(_height, cells))
+    axes.set(
+        xlabel=label,
+        xlim=(every.min() - margin, every.max() + 1.5 * margin),
+        ylim=(total, 0),
+    )
+    top = 0.0
+    for cell, known in zip(cells, trivial, strict=True):
+        height = _height(cell)
+        if top:
+            axes.axhline(top, color="#E4E4E4", linewidth=0.5)
+        axes.plot(
+            [unit * known] * 2, [top, top + height], color=style.BLACK,
+            linestyle="solid" if gain else DASHES, linewidth=0.9,
+        )  # fmt: skip
+        if gain:
+            _draw_estimate(axes, top + height / 2, cell.gains[metric], unit, style.BLUE)
+        else:
+            step = height / (len(cell.arms) + 1)
+            for line, (arm, found) in enumerate(cell.arms.items(), start=1):
+                y = top + line * step
+                _draw_estimate(axes, y, found[metric], unit, style.ARM_COLOURS[arm])
+            _draw_published(axes, top + 0.8 * height, cell, metric, unit, sources)
+        top += height
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+
+
+def _values(cells: Sequence[CellResult], metric: Metric, gain: bool) -> Iterator[float]:
+    for cell in cells:
+        shown = [cell.gains] if gain else cell.arms.values()
+        for found in shown:
+            one: Estimate = found[metric]
+            yield from (one.low, one.high, *np.ravel(one.values))
+        if not gain:
+            yield from (one.scores[metric].value for one in cell.published if metric in one.scores)
+
+
+def _draw_estimate(axes: Axes, y: float, one: Estimate, unit: float, colour: str) -> None:
+    values = unit * np.ravel(one.values)
+    if len(values) > 1:
+        axes.plot(
+            values, np.full(len(values), y), "|", color=colour, alpha=0.45, markersize=3.6,
+            markeredgewidth=0.7,
+        )  # fmt: skip
+    axes.hlines(y, unit * one.low, unit * one.high, color=colour, linewidth=1.4)
+    axes.plot(unit * one.mean, y, marker="o", markersize=3.8, color=colour)
+
+
+def _draw_published(
+    axes: Axes,
+    y: float,
+    cell: CellResult,
+    metric: Metric,
+    unit: float,
+    sources: dict[str, tuple[str, str]],
+) -> None:
+    known = [
+        (unit * one.scores[metric].value, one) for one in cell.published if metric in one.scores
+    ]
+    for value, one in known:
+        if not one.like:
+            axes.plot(value, y, "D", color=style.GREY, markersize=2.6, fillstyle="none", alpha=0.7)
+    alike = sorted((value, one.authors) for value, one in known if one.like)
+    width = float(np.ptp(axes.get_xlim()))
+    for place, (value, authors) in enumerate(alike):
+        initials, colour = sources[authors]
+        axes.plot(value, y, "D", color=colour, markersize=3.6)
+        following = alike[place + 1][0] if place + 1 < len(alike) else math.inf
+        # Without room before the next one, the colour alone tells the source.
+        if (following - value) / width * PANEL > LETTER * (2 + len(initials)):
+            axes.annotate(
+                initials, (value, y), xytext=(3.5, 0), textcoords="offset points",
+                color=colour, fontsize=style.SMALL_SIZE, va="center_baseline", ha="left",
+            )  # fmt: skip
+
+
+def _label(
+    left: Axes, right: Axes, name: str, cells: Sequence[CellResult], study: StudyResult
+) -> None:
+    first = cells[0]
+    ends = np.cumsum([_height(cell) for cell in cells])
+    middles = ends - [_height(cell) / 2 for cell in cells]
+    left.set_yticks(
+        middles,
+        [
+            f"{shorten(cell.name if name else cell.label, NAME_LENGTH)}\n{cell.repeats}"
+            for cell in cells
+        ],
+        fontsize=6.5,
+    )
+    style.entitle(left, name, drawn=first.phantom, all_drawn=study.phantom)
+    if first.phantom and not study.phantom:
+        style.stamp(right)
+    if len({(cell.images, cell.test_images) for cell in cells}) == 1:
+        right.set_title(
+            f"{first.test_images:,} test images; one image = {100 / first.test_images:.2g} "
+            f"points; trivial {percent(first.trivial_accuracy)}",
+            loc="right",
+            fontsize=style.TEXT_SIZE,
+            weight="normal",
+            color=style.GREY,
+        )
+
+
+def _legend(axes: Axes, study: StudyResult, sources: dict[str, tuple[str, str]]) -> None:
+    """Give the axes empty lines that carry the legend's entries."""
+    arms: dict[Arm, None] = dict.fromkeys(arm for cell in study.cells for arm in cell.arms)
+    for arm in arms:
+        axes.plot([], [], "o-", color=style.ARM_COLOURS[arm], markersize=3.8, label=ARMS[arm])
+    axes.plot([], [], "|", color=style.GREY, markersize=5, label="one repeat")
+    axes.plot([], [], color=style.BLACK, linestyle=DASHES, linewidth=0.9, label=_trivial(study))
+    for name, (initials, colour) in sources.items():
+        if name:
+            label = f"{initials}: published, {name}"
+            axes.plot([], [], "D", color=colour, markersize=3.6, label=label)
+    if any(not one.like for cell in study.cells for one in cell.published):
+        axes.plot(
+            [], [], "D", color=style.GREY, markersize=2.6, fillstyle="none", alpha=0.7,
+            label="published, made otherwise",
+        )  # fmt: skip
+
+
+def _trivial(study: StudyResult) -> str:
+    auc = "" if study.taught else "AUC 0.5; "
+    return f"trivial: {auc}one answer to all images"

@@ -1,0 +1,118 @@
+"""Where the report finds what the numbers came from: images, labels, answers, records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medlabel import files
+from medlabel.data import archive
+from medlabel.errors import MedlabelError
+from medlabel.evaluate import judged, results
+from medlabel.evaluate.results import CellResult, StudyResult
+from medlabel.layout import Layout
+from medlabel.params import Cell, Mixture, Params, TrainingSettings
+from medlabel.training.record import RunRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CURVE = ("seed", "epoch", "train_loss", "train_accuracy", "val_loss", "val_auc", "val_accuracy")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One cell of a study: what was found, and the files behind it.
+
+    Attributes
+    ----------
+    params, layout
+        All parameters, and where everything lies.
+    cell
+        The cell as parameters have it.
+    found
+        Its results.
+    """
+
+    params: Params
+    layout: Layout
+    cell: Cell
+    found: CellResult
+
+    @property
+    def mixture(self) -> Mixture | None:
+        """The mixture that it runs on; None for an official file."""
+        return self.params.every_mixture.get(self.cell.images)
+
+    @property
+    def settings(self) -> TrainingSettings:
+        """How its network was trained."""
+        return self.params.training(self.cell.student())
+
+    def archives(self) -> dict[str, archive.Archive]:
+        """Read the images by dataset."""
+        paths = self.layout.archives(self.mixture or self.cell.images)
+        return {name: _archive(Path(path), name) for name, path in paths.items()}
+
+    def pool(self) -> Path:
+        """Return the table of all images that seeds may draw."""
+        return Path(self.layout.pool_of(self.cell.images))
+
+    def labels(self) -> Path:
+        """Return the labels of its first teacher."""
+        return Path(self.layout.labels(self.cell.images, self.cell.student().labels))
+
+    def predictions(self) -> pd.DataFrame:
+        """Read the answers of what was trained, with the first teacher, to the test images."""
+        return judged.read_predictions(self._files("predictions.parquet"))
+
+    def curves(self) -> pd.DataFrame:
+        """Read how these trained: one row a seed and epoch."""
+        import pandas as pd
+
+        columns = [*CURVE, "kept"]
+        return pd.concat(
+            [files.read_parquet(path, "train", columns) for path in self._files("curves.parquet")],
+            ignore_index=True,
+        )
+
+    def record(self) -> RunRecord:
+        """Read how these were made."""
+        return results.read_as(self._files("run.json")[0], "train", RunRecord)
+
+    def _files(self, file: str) -> list[Path]:
+        trained, seeds = self.cell.student(), self.cell.seeds
+        return [Path(path) for path in self.layout.blocks(self.params, trained, seeds, file)]
+
+
+@cache
+def _archive(path: Path, dataset: str) -> archive.Archive:
+    return archive.read(path, dataset)
+
+
+def gather(params: Params, study: str, layout: Layout) -> tuple[StudyResult, list[Source]]:
+    """Read a study's results, and find the sources of each cell.
+
+    Raises
+    ------
+    MedlabelError
+        When the results are missing, damaged, or of other cells than parameters have.
+    """
+    path = Path(layout.study(study, "study.json"))
+    found = results.read(path)
+    cells = params.grids[study]
+    same = len(cells) == len(found.cells) and all(
+        getattr(cell, key) == getattr(one, key)
+        for cell, one in zip(cells, found.cells, strict=True)
+        for key in vars(cell)
+    )
+    if not same:
+        raise MedlabelError(
+            f"{path}: expected the {len(cells)} cells of studies.{study}, found others; run "
+            f"`medlabel evaluate {study}` again."
+        )
+    return found, [
+        Source(params, layout, cell, one) for cell, one in zip(cells, found.cells, strict=True)
+    ]

@@ -1,1 +1,0 @@
-"""The student: a small network that learns from the teacher's labels."""

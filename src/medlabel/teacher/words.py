@@ -1,0 +1,106 @@
+"""Words: every class as the mean of the sentences about it, in an encoder's space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from medlabel import compute, files
+from medlabel.data import vectors
+from medlabel.errors import MedlabelError
+from medlabel.teacher import encoder
+
+TOKENS_LOOKED_AT = 512
+
+
+def write(
+    references: Mapping[str, Path],
+    sentences: Mapping[str, Sequence[str]],
+    target: Path,
+    device: str,
+    threads: int,
+) -> None:
+    """Embed the words of classes with each set of weights of an encoder.
+
+    Parameters
+    ----------
+    references
+        Folders, as `medlabel.teacher.encoder` writes them, by the names of their columns.
+    sentences
+        What to say of each class.
+    target
+        The parquet table to write: class and for each reference a fixed-size list of float32 of
+        length 1 (L2 norm). The schema's metadata ``medlabel`` holds ``logit_scale`` by reference
+        and the ``sentences``.
+    device, threads
+        As for `medlabel.compute.prepare`.
+
+    Raises
+    ------
+    MedlabelError
+        When an encoder is missing or damaged, or a sentence is too long for it.
+    """
+    import pyarrow.parquet as pq
+
+    where = compute.prepare(device, threads)
+    columns, scales = {}, {}
+    for reference, folder in references.items():
+        loaded = encoder.load(folder, where)
+        columns[reference] = class_embeddings(loaded, list(sentences.values()))
+        scales[reference] = loaded.logit_scale
+    content = {"logit_scale": scales, "sentences": dict(sentences)}
+    table = vectors.with_vectors(pd.DataFrame({"class": list(sentences)}), columns, content)
+    with files.replacing(target) as partial:
+        pq.write_table(table, partial)
+
+
+def class_embeddings(
+    loaded: encoder.Encoder, sentences: Sequence[Sequence[str]]
+) -> vectors.Vectors:
+    """Embed classes as the mean over sentences.
+
+    Each sentence's embedding has length 1; their mean is brought to length 1 again (Radford et
+    al. 2021, section 3.1.4).
+
+    Parameters
+    ----------
+    loaded
+        The encoder, with its text tower in float32.
+    sentences
+        For each class, what is said of it.
+
+    Returns
+    -------
+    ndarray
+        float32 of shape (classes, dimension).
+
+    Raises
+    ------
+    MedlabelError
+        When a sentence has more tokens than the text tower reads: words would be cut off silently.
+    """
+    rows = []
+    for said in sentences:
+        _check_length(loaded, said)
+        tokens = loaded.tokenizer(list(said)).to(loaded.device)
+        with torch.inference_mode():
+            each = loaded.model.encode_text(tokens, normalize=True)
+            rows.append(torch.nn.functional.normalize(each.mean(dim=0), dim=0).cpu())
+    found: vectors.Vectors = torch.stack(rows).numpy()
+    return found
+
+
+def _check_length(loaded: encoder.Encoder, sentences: Sequence[str]) -> None:
+    limit = loaded.context_length
+    # The tokenizer cuts without a word, so it is given far more room than the text tower has.
+    wide = loaded.tokenizer(list(sentences), context_length=max(TOKENS_LOOKED_AT, 2 * limit))
+    for sentence, row in zip(sentences, wide, strict=True):
+        needed = int((row != row[-1]).nonzero().max()) + 1
+        if needed > limit:
+            raise MedlabelError(
+                f"prompts: {sentence!r} has {needed} tokens, but the text tower of "
+                f"{loaded.manifest.folder.name} reads {limit}; shorten the template or the words."
+            )

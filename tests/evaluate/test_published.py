@@ -1,0 +1,82 @@
+"""The table of published values, and which of them count."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medlabel.errors import MedlabelError
+from medlabel.evaluate import published
+from medlabel.params import TRUE, Params, Trained
+
+from .world import changed
+
+PUBLISHED = Path(__file__).parents[2] / "resources" / "published_results.csv"
+
+
+def test_every_value_has_a_source_and_is_a_fraction() -> None:
+    table = published.read(PUBLISHED)
+    for name in ("auc", "acc", "f1"):
+        values = table[name].dropna().astype(float)
+        assert values.between(0, 1).all()
+    key = ["dataset", "model", "recipe", "image_size", "batch_size", "epochs", "source", "split"]
+    repeated = table[table.duplicated(key)]
+    # Single runs behind an official mean, and two versions of one README, are listed one by one.
+    assert set(repeated["recipe"]) <= {"official_single_run", "paper"}
+    assert not table.duplicated([*key, "auc", "acc"]).any()
+
+
+def test_doubtful_values_are_marked() -> None:
+    table = published.read(PUBLISHED)
+    assert 0 < table["doubtful"].sum() < len(table) / 10
+    copied = table[(table["dataset"] == "vesselmnist3d") & (table["recipe"] == "reproduction")]
+    assert copied["doubtful"].any()
+
+
+def official(params: Params, images: str, network: str, recipe: str) -> list[str]:
+    settings = params.training(Trained(images, TRUE, network, recipe))
+    table = published.read(PUBLISHED)
+    same = table[(table["dataset"] == settings.dataset) & (table["model"] == network)]
+    return [row["recipe"] for row in same.to_dict("records") if published.alike(row, settings)]
+
+
+def test_only_the_same_recipe_and_size_are_alike(default_params: Params) -> None:
+    assert official(default_params, "vesselmnist3d", "resnet18_acs", "official_3d") == ["official"]
+    assert official(default_params, "vesselmnist3d", "resnet18_acs", "quick_3d") == []
+    assert official(default_params, "pneumoniamnist_224", "resnet18", "official") == []
+    assert official(default_params, "pneumoniamnist", "resnet18", "official") == ["official"]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"enlarge_to": 224}, ["official"]),  # the published 28->224
+        ({"enlarge_to": 64}, []),
+        ({"epochs": 5}, []),
+        ({"batch_size": 32}, []),
+        ({"protocol": None}, []),
+    ],
+)
+def test_an_overlay_that_shortens_a_recipe_is_no_longer_alike(
+    default_params: Params, change: dict[str, Any], expected: list[str]
+) -> None:
+    params = changed(default_params, recipes={"official": change})
+    assert official(params, "pneumoniamnist", "resnet18", "official") == expected
+
+
+def test_broken_tables_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "published.csv"
+    with pytest.raises(MedlabelError, match="no such file"):
+        published.read(path)
+    path.write_text("dataset,model\n")
+    with pytest.raises(MedlabelError, match=r"recipe, image_size, .* is missing"):
+        published.read(path)
+    header = ",".join(published.COLUMNS)
+    path.write_text(f"{header}\nbreastmnist,resnet18,official,28,100,128,0.9,0.8,,,test,false\n")
+    with pytest.raises(MedlabelError, match="line 2 has no source"):
+        published.read(path)
+    path.write_text(f"{header}\nbreastmnist,resnet18,official,28,many,128,0.9,0.8,x,,test,false\n")
+    with pytest.raises(MedlabelError, match="expected a CSV table of published values"):
+        published.read(path)

@@ -1,0 +1,84 @@
+"""Losses of each task against their definitions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from medlabel.training import losses
+
+MULTI_LABEL = "multi-label, binary-class"
+
+
+@pytest.mark.parametrize("task", ["multi-class", MULTI_LABEL])
+def test_following_is_cheapest_with_the_teachers_own_answers(task: str) -> None:
+    torch.manual_seed(0)
+    answers = torch.randn(5, 4)
+    own = losses.following(task, answers, answers)
+    for _ in range(20):
+        assert losses.following(task, answers + torch.randn(5, 4), answers) > own
+
+
+def test_following_is_the_cross_entropy_of_its_definition() -> None:
+    logits, answers = torch.randn(5, 3).double(), torch.randn(5, 3).double()
+    expected = -(answers.softmax(1) * logits.log_softmax(1)).sum(1).mean()
+    torch.testing.assert_close(losses.following("multi-class", logits, answers), expected)
+
+
+def test_the_loss_of_labels_is_the_mean_over_images_and_labels() -> None:
+    logits, targets = torch.randn(5, 3).double(), (torch.rand(5, 3) > 0.5).double()
+    smoothed = targets * 0.8 + 0.1
+    chances = logits.sigmoid()
+    expected = -(smoothed * chances.log() + (1 - smoothed) * (1 - chances).log()).mean()
+    torch.testing.assert_close(losses.loss(MULTI_LABEL, logits, targets, None, 0.2), expected)
+
+
+def test_one_hot_targets_cost_what_classes_do() -> None:
+    logits, classes = torch.randn(6, 3), torch.tensor([0, 1, 2, 0, 1, 2])
+    soft = torch.nn.functional.one_hot(classes).float()
+    for smoothing in (0.0, 0.3):
+        found = [
+            losses.loss("multi-class", logits, one, None, smoothing) for one in (classes, soft)
+        ]
+        torch.testing.assert_close(*found)
+
+
+def test_class_weights_are_inverse_frequencies() -> None:
+    labels = torch.tensor([0, 0, 0, 1])
+    expected = torch.tensor([4 / 6, 2.0])
+    torch.testing.assert_close(losses.class_weights("binary-class", labels, 2), expected)
+    soft = torch.nn.functional.one_hot(labels).float()
+    torch.testing.assert_close(losses.class_weights("binary-class", soft, 2), expected)
+
+
+def test_labels_weigh_their_positives() -> None:
+    targets = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    found = losses.class_weights(MULTI_LABEL, targets, 2)
+    torch.testing.assert_close(found, torch.tensor([3.0, 1.0]))
+
+
+@pytest.mark.parametrize("only", [0, 1, 2])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_absent_classes_leave_the_loss_finite(only: int, smoothing: float) -> None:
+    targets = torch.full((4,), only)
+    found = losses.class_weights("multi-class", targets, 3)
+    assert found.shape == (3,)
+    assert losses.loss("multi-class", torch.randn(4, 3), targets, found, smoothing).isfinite()
+
+
+def test_hits_count_images_and_mean_labels() -> None:
+    logits = torch.tensor([[2.0, -1.0], [-1.0, 2.0], [3.0, 1.0]])
+    assert losses.hits("binary-class", logits, torch.tensor([0, 1, 1])).item() == 2
+    soft = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]])
+    assert losses.hits("binary-class", logits, soft).item() == 2
+    labels = torch.tensor([[1.0, 0.0], [1.0, 1.0], [1.0, 1.0]])
+    assert losses.hits(MULTI_LABEL, logits, labels).item() == 2.5
+
+
+def test_probabilities_are_float32() -> None:
+    logits = torch.randn(4, 3)
+    found = losses.probabilities("multi-class", logits)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(losses.probabilities(MULTI_LABEL, logits), logits.sigmoid())

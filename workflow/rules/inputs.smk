@@ -1,0 +1,205 @@
+"""What jobs need and what they depend on, found by their wildcards."""
+
+
+def part_without(section, key):
+    """Give one section without a key, as plain JSON values."""
+    return getattr(PARAMS, section).model_dump(mode="json", exclude={key})
+
+
+def archives_of_mixture(wildcards):
+    """Give the image files of a mixture."""
+    return list(archives_of_part(wildcards.mixture))
+
+
+@cache
+def archives_of_part(mixture):
+    """Give the image files of a part of `mixtures`."""
+    if mixture not in PARAMS.mixtures:
+        return []
+    return list(LAYOUT.archives(PARAMS.mixtures[mixture]).values())
+
+
+def mixture_reads(wildcards):
+    """Give the mixture and the root of its random streams."""
+    return reads("seed", mixture=part("mixtures", wildcards.mixture))
+
+
+def pretraining_reads(encoder):
+    """Give what a pretraining depends on: not how many there are, nor how it embeds."""
+    without = ("batch_size", "precision", "pretrainings")
+    return reads(
+        "seed", size=PARAMS.phantoms.size, encoder=part("encoders", encoder, without)
+    )
+
+
+def local_weights(settings):
+    """Give the local files of a published encoder, so that new weights are noticed."""
+    given = [settings.model.removeprefix("local-dir:"), settings.pretrained or ""]
+    return [path for path in given if path and Path(path).exists()]
+
+
+def encoders_of_mixture(wildcards):
+    """Give the weights of an encoder that studies use on a mixture."""
+    return LAYOUT.encoder_files(PARAMS.teachers(wildcards.encoder, wildcards.mixture))
+
+
+def encoders_in_use(wildcards):
+    """Give the weights of an encoder that studies use anywhere."""
+    return LAYOUT.encoder_files(PARAMS.teachers(wildcards.encoder))
+
+
+def embedding_reads(wildcards):
+    """Give the arithmetic of an encoder."""
+    return {
+        "precision": PARAMS.encoders[wildcards.encoder].precision,
+        "projection": PARAMS.mixtures[wildcards.mixture].projection,
+    }
+
+
+@cache
+def taught(labels):
+    """Give the encoder, prompts and labelling that labels name."""
+    return parameters.Trained("", labels, "", "").taught
+
+
+def pool_of_images(wildcards):
+    """Give the pool of a mixture; official files have none."""
+    return (
+        LAYOUT.pool_of(wildcards.images)
+        if wildcards.images in PARAMS.every_mixture
+        else []
+    )
+
+
+def embeddings_of_labels(wildcards):
+    """Give the embeddings that labels are made of."""
+    encoder, _, _ = taught(wildcards.labels)
+    return LAYOUT.embeddings(parameters.pool_name(wildcards.images), encoder.name)
+
+
+def words_of_labels(wildcards):
+    """Give the words that labels are made of."""
+    encoder, prompts, _ = taught(wildcards.labels)
+    return LAYOUT.words(encoder.name, prompts)
+
+
+def labelling_reads(wildcards):
+    """Give the labelling and the classes in their order."""
+    _, _, labelling = taught(wildcards.labels)
+    return {
+        "classes": PARAMS.every_mixture[wildcards.images].class_names,
+        "labelling": part("labellings", labelling, without=("top_k", "targets")),
+    }
+
+
+@cache
+def wanted_trainings():
+    """Give all trainings that studies ask for, and those that these start or learn from."""
+    return {
+        one.name: one
+        for study in PARAMS.studies
+        for trained, _ in trainings_of(study)
+        for one in PARAMS.with_sources(trained)
+    }
+
+
+@cache
+def training_named(name):
+    """Give the training of a name; anything else is no job."""
+    if name not in wanted_trainings():
+        raise WorkflowError(
+            f"{name}: no study of the parameters asks for this training"
+        )
+    return wanted_trainings()[name]
+
+
+def training(wildcards):
+    """Give the training that wildcards name."""
+    return training_named(
+        f"{wildcards.images}/{wildcards.labels}/{wildcards.network}/{wildcards.recipe}"
+    )
+
+
+def weights_of(source, block):
+    """Give the weights of the seeds of a block of another training."""
+    return [str(path) for path in source_weights(PARAMS, LAYOUT, source, block)]
+
+
+def inputs_of_training(wildcards):
+    """Give the images, the labels that are learnt from, and the weights of other trainings.
+
+    One function for all: Snakemake spends more on each than it takes to run. Labels of official
+    files are in the image files.
+    """
+    trained = training(wildcards)
+    path = PARAMS.recipes[trained.recipe].start.path
+    needed = {
+        "archives": list(archives_of(trained.images).values()),
+        "start": weights_of(PARAMS.start_of(trained), wildcards.block)
+        + ([path] if path else []),
+        "teacher": weights_of(PARAMS.distilled(trained), wildcards.block),
+    }
+    if trained.images in PARAMS.every_mixture:
+        needed["pool"] = LAYOUT.pool_of(trained.images)
+    if trained.labels != parameters.TRUE:
+        labels = trained.labels.removeprefix(f"{parameters.PERMUTED}+")
+        needed["labels"] = LAYOUT.labels(trained.images, labels)
+    return needed
+
+
+def threads_of_training(wildcards):
+    """Give the threads that a recipe asks for."""
+    return PARAMS.recipes[wildcards.recipe].threads
+
+
+@cache
+def memory_of(name):
+    """Give the MiB that a training needs."""
+    settings = PARAMS.training(training_named(name))
+    return memory_mb(
+        settings.network,
+        edge=settings.edge,
+        volumetric=settings.volumetric,
+        stem=settings.recipe.stem,
+        batch_size=settings.recipe.batch_size,
+    )
+
+
+def memory_of_training(wildcards):
+    """Give the MiB that the training that wildcards name needs."""
+    return memory_of(training(wildcards).name)
+
+
+@cache
+def code_of(network):
+    """Give the checksum of all code that a training of a network runs."""
+    return code("training.run", module_of(network))
+
+
+@cache
+def trigger_of(name):
+    """Give what a change of makes a training run again, its code among it."""
+    trained = training_named(name)
+    return PARAMS.training(trained).trigger() | {"code": code_of(trained.network)}
+
+
+def training_reads(wildcards):
+    """Give what the training that wildcards name depends on."""
+    return trigger_of(training(wildcards).name)
+
+
+def study_reads(wildcards):
+    """Give a study, and how its intervals are made."""
+    return reads("seed", "statistics", study=part("studies", wildcards.study))
+
+
+def facts_of_study(study):
+    """Give the licences and checksums of a study's official files."""
+    raw = (path for path in archives_of_study(study) if path.startswith(f"{DATA}/raw/"))
+    return [path.replace(".npz", ".json") for path in raw]
+
+
+def provenance_of_study(study):
+    """Give where the weights of a study's teachers come from."""
+    teachers = dict.fromkeys(t for cell in PARAMS.grids[study] for t in cell.teachers)
+    return [f"{LAYOUT.encoder(teacher)}/provenance.json" for teacher in teachers]
