@@ -9,14 +9,14 @@ import sys
 import pytest
 
 from medlabel import fingerprint
-from medlabel.networks import names
+from medlabel.networks import footprint, names
 from medlabel.params import Network, Params
 
 CNN = Network(kind="cnn", channels=[4], kernels=[3], hidden=[], dropout=0.0)
 
 
 def memory(network: Network | str, batch_size: int, edge: int = 28, volumetric: bool = True) -> int:
-    return names.memory_mb(
+    return footprint.memory_mb(
         network, edge=edge, volumetric=volumetric, stem="auto", batch_size=batch_size
     )
 
@@ -37,7 +37,7 @@ def test_memory_of_volumes_rises_with_batch_edge_stem_and_depth() -> None:
     assert memory("resnet18_acs", 8) < memory("resnet50_acs", 8)
     given = {"edge": 28, "volumetric": True, "batch_size": 8}
     halved, dense = (
-        names.memory_mb("resnet18_acs", stem=stem, **given) for stem in ("halved", "dense")
+        footprint.memory_mb("resnet18_acs", stem=stem, **given) for stem in ("halved", "dense")
     )
     assert halved < dense
 

@@ -173,8 +173,8 @@ def test_only_a_lone_last_image_is_left_out(batch_size: int, seen: int, sampling
         lambda module, given, _: counts.append(len(given[0]) if module.training else 0)
     )
     fit(training)
-    oversampled = 46  # 23 of either class
-    assert sum(counts) == (seen if sampling == "shuffled" else {44: 46, 45: oversampled}[seen])
+    oversampled = 45 if batch_size == 45 else 46  # 23 of either class
+    assert sum(counts) == (seen if sampling == "shuffled" else oversampled)
 
 
 def test_answers_do_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,7 +105,7 @@ def test_dvc_sees_nothing_to_do_after_snakemake_and_an_experiment_reruns_what_it
     assert "Running stage" not in unchanged.stdout
 
     drawn = (copied.folder / "data" / "phantoms" / "phantom_chest.npz").stat().st_mtime_ns
-    change = "recipes.tiny.learning_rate=0.01"
+    change = "+recipes.tiny.learning_rate=0.01"  # inherited, so not in the file
     experiment = copied.run("dvc", "exp", "run", "--set-param", change)
     output = experiment.stdout + experiment.stderr
     assert experiment.returncode == 0, output

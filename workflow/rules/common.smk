@@ -17,7 +17,8 @@ from medlabel import params as parameters
 from medlabel.commands.training import source_weights
 from medlabel.data import catalogue
 from medlabel.errors import MedlabelError
-from medlabel.networks.names import memory_mb, module_of
+from medlabel.networks.footprint import memory_mb
+from medlabel.networks.names import module_of
 
 ENVIRONMENT = "../../environment.yml"
 
