@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from medlabel import compute
 from medlabel.errors import MedlabelError
 from medlabel.randomness import stream
 from medlabel.teacher import tower
@@ -81,8 +82,8 @@ def test_auto_takes_bf16_only_where_the_processor_multiplies_it(
     able: dict[str, bool], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
-    assert tower.choose_precision("auto", CPU) == expected
-    assert tower.choose_precision("fp32", CPU) == "fp32"
+    assert compute.choose_precision("auto", CPU) == expected
+    assert compute.choose_precision("fp32", CPU) == "fp32"
 
 
 @pytest.mark.parametrize("mode", ["shortest", "longest", "squash"])
