@@ -52,7 +52,7 @@ def main() -> None:
         folder = write_encoder(Path(scratch) / MODEL)
         reference = encoder.load(folder, device)
     transform = image_transform_v2(PreprocessCfg(**reference.model.visual.preprocess_cfg), False)
-    precision = tower.choose_precision(options.precision, device)
+    precision = compute.choose_precision(options.precision, device)
     ours = tower.cast(deepcopy(reference.model), precision)
     expected = reference.manifest.preprocessing
     ways: dict[str, Callable[[], np.ndarray]] = {

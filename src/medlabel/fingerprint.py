@@ -40,7 +40,7 @@ def of(*modules: str) -> str:
     state = hashlib.sha256()
     for file in sorted(reached):
         state.update(file.relative_to(PACKAGE).as_posix().encode())
-        state.update(_digest(file))
+        state.update(_read(file)[0])
     return state.hexdigest()[:16]
 
 
@@ -68,10 +68,6 @@ def _read(file: Path) -> tuple[bytes, tuple[Path, ...]]:
     imports = (_file_of(name) for node in ast.walk(tree) for name in _names(node))
     found = tuple(path for path in imports if path is not None)
     return hashlib.sha256(ast.dump(_bare(tree)).encode()).digest(), found
-
-
-def _digest(file: Path) -> bytes:
-    return _read(file)[0]
 
 
 def _bare(tree: ast.Module) -> ast.Module:

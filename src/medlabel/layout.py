@@ -88,10 +88,6 @@ class Layout:
         """Folder of the trainings of a block of seeds; `name` as `Trained.name` has it."""
         return f"{self.data}/trainings/{name}/{block}"
 
-    def training_files(self, name: str, block: str) -> list[str]:
-        """Every file of the trainings of a block of seeds."""
-        return [f"{self.training(name, block)}/{file}" for file in TRAINING_FILES]
-
     def resume(self, name: str, block: str) -> str:
         """State of an unfinished training."""
         return f"{self.data}/cache/trainings/{name}/{block}.pt"

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from functools import cache
-from itertools import chain
 from pathlib import Path
 
 from snakemake.settings.types import DeploymentMethod
@@ -126,7 +125,7 @@ def archives_of_study(study):
 @cache
 def archives_of(images):
     """Give the image files of a mixture, or of one official file or phantom, by dataset."""
-    return LAYOUT.archives(PARAMS.every_mixture.get(images, images))
+    return LAYOUT.archives(PARAMS.images(images))
 
 
 @cache

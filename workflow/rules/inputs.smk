@@ -7,16 +7,9 @@ def part_without(section, key):
 
 
 def archives_of_mixture(wildcards):
-    """Give the image files of a mixture."""
-    return list(archives_of_part(wildcards.mixture))
-
-
-@cache
-def archives_of_part(mixture):
     """Give the image files of a part of `mixtures`."""
-    if mixture not in PARAMS.mixtures:
-        return []
-    return list(LAYOUT.archives(PARAMS.mixtures[mixture]).values())
+    mixture = PARAMS.mixtures.get(wildcards.mixture)
+    return [] if mixture is None else list(LAYOUT.archives(mixture).values())
 
 
 def mixture_reads(wildcards):
@@ -92,25 +85,13 @@ def labelling_reads(wildcards):
     }
 
 
-@cache
-def wanted_trainings():
-    """Give all trainings that studies ask for, and those that these start or learn from."""
-    return {
-        one.name: one
-        for study in PARAMS.studies
-        for trained, _ in trainings_of(study)
-        for one in PARAMS.with_sources(trained)
-    }
-
-
-@cache
 def training_named(name):
     """Give the training of a name; anything else is no job."""
-    if name not in wanted_trainings():
+    if name not in PARAMS.trainings:
         raise WorkflowError(
             f"{name}: no study of the parameters asks for this training"
         )
-    return wanted_trainings()[name]
+    return PARAMS.trainings[name]
 
 
 def training(wildcards):
@@ -141,9 +122,8 @@ def inputs_of_training(wildcards):
     }
     if trained.images in PARAMS.every_mixture:
         needed["pool"] = LAYOUT.pool_of(trained.images)
-    if trained.labels != parameters.TRUE:
-        labels = trained.labels.removeprefix(f"{parameters.PERMUTED}+")
-        needed["labels"] = LAYOUT.labels(trained.images, labels)
+    if trained.pseudolabels is not None:
+        needed["labels"] = LAYOUT.labels(trained.images, trained.pseudolabels)
     return needed
 
 

@@ -130,7 +130,7 @@ def _labelled(
     precision: str,
 ) -> list[_Row]:
     """Read and label all images; those that cannot be read get a row without a label."""
-    arithmetic = tower.choose_precision(precision, loaded.device)  # type: ignore[arg-type]
+    arithmetic = compute.choose_precision(precision, loaded.device)  # type: ignore[arg-type]
     model = tower.cast(loaded.model, arithmetic)
     rows: list[_Row] = []
     waiting: list[tuple[_Row, torch.Tensor]] = []

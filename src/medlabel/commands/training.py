@@ -12,7 +12,7 @@ from medlabel.commands.state import State, Threads
 from medlabel.errors import MedlabelError
 from medlabel.layout import Layout
 from medlabel.networks.names import module_of
-from medlabel.params import PERMUTED, Mixture, Params, Trained
+from medlabel.params import Params, Trained
 
 
 def train(
@@ -24,16 +24,20 @@ def train(
     from medlabel.training import run
 
     params, layout = State.both()
-    trained = find(params, training)
+    if training not in params.trainings:
+        raise MedlabelError(f"{training}: no study of the parameters asks for this training.")
+    trained = params.trainings[training]
     settings = params.training(trained)
     teacher = params.distilled(trained)
     run.run(
         trained,
         settings,
         block,
-        {name: Path(path) for name, path in layout.archives(_images(params, trained)).items()},
+        {name: Path(path) for name, path in layout.archives(params.images(trained.images)).items()},
         Path(layout.pool_of(trained.images)) if settings.mixture else None,
-        _labels(layout, trained),
+        None
+        if trained.pseudolabels is None
+        else Path(layout.labels(trained.images, trained.pseudolabels)),
         source_weights(params, layout, params.start_of(trained), block),
         None
         if teacher is None
@@ -44,34 +48,6 @@ def train(
         threads,
         fingerprint.of("training.run", module_of(trained.network)),
     )
-
-
-def find(params: Params, name: str) -> Trained:
-    """Return the trainings that a study names, or that others start or learn from.
-
-    Raises
-    ------
-    MedlabelError
-        When no study asks for them.
-    """
-    for study, cells in params.grids.items():
-        for cell in cells:
-            for trainings in params.students(cell, study).values():
-                for wanted in trainings:
-                    for one in params.with_sources(wanted):
-                        if one.name == name:
-                            return one
-    raise MedlabelError(f"{name}: no study of the parameters asks for this training.")
-
-
-def _images(params: Params, trained: Trained) -> Mixture | str:
-    return params.every_mixture.get(trained.images, trained.images)
-
-
-def _labels(layout: Layout, trained: Trained) -> Path | None:
-    if trained.taught is None:
-        return None
-    return Path(layout.labels(trained.images, trained.labels.removeprefix(f"{PERMUTED}+")))
 
 
 def source_weights(

@@ -269,7 +269,7 @@ def _label_layout(origin: _Origin, found_columns: int) -> tuple[int, int]:
     if not origin.official:
         return found_columns, 1 if found_columns > 1 else HIGHEST_LABEL
     known = len(origin.official["label"])
-    multi_label = str(origin.official["task"]).startswith("multi-label")
+    multi_label = catalogue.is_multi_label(origin.official["task"])
     return (known, 1) if multi_label else (1, known - 1)
 
 

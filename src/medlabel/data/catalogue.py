@@ -144,6 +144,16 @@ def parse(images: str) -> tuple[str, int]:
     return flag, edge
 
 
+def task_of(classes: int) -> str:
+    """Return MedMNIST's word for telling so many classes apart."""
+    return "binary-class" if classes == 2 else "multi-class"
+
+
+def is_multi_label(task: str) -> bool:
+    """Whether images of a task may carry several labels at once."""
+    return task.startswith("multi-label")
+
+
 def class_names(dataset: str) -> list[str]:
     """Return the meaning of each label of a dataset, in label order."""
     if is_phantom(dataset):

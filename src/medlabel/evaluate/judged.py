@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medlabel import files
-from medlabel.data import mixtures
+from medlabel.data import catalogue, mixtures
 from medlabel.errors import MedlabelError
 from medlabel.evaluate import scores
 from medlabel.evaluate.scores import Floats, Labels, Probabilities
@@ -114,7 +114,7 @@ def of_mixture(name: str, mixture: Mixture, pool: Path, seeds: int, seed: int) -
     table = mixtures.read_pool(pool)
     draws = [mixtures.draw(mixture, table, one, seed) for one in range(seeds)]
     tests = [draw[draw["role"] == "test"].rename(columns={"label": "label_0"}) for draw in draws]
-    task = "binary-class" if len(mixture.class_names) == 2 else "multi-class"
+    task = catalogue.task_of(len(mixture.class_names))
     trains = [draw[draw["role"] == "train"] for draw in draws]
     return Bench(name, task, _placed(tests), trains)
 
@@ -295,7 +295,7 @@ def recall(bench: Bench, judged: Sequence[Judged]) -> list[float]:
 
 def confusion(bench: Bench, judged: Sequence[Judged]) -> list[list[int]] | None:
     """Count [true class][answered class] over all seeds of all given; None for multi-label."""
-    if bench.task.startswith("multi-label"):
+    if catalogue.is_multi_label(bench.task):
         return None
     counts: Any = sum(scores.confusion(bench.task, *pair) for pair in _pairs(bench, judged))
     rows: list[list[int]] = counts.tolist()

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from medlabel.data.catalogue import is_multi_label
+
 Labels = npt.NDArray[np.integer[Any]]
 Probabilities = npt.NDArray[np.floating[Any]]
 Floats = npt.NDArray[np.float64]
@@ -87,7 +89,7 @@ def weighted(
     ranked = [
         _ranked(truth, scores, weights) for truth, scores in questions(task, labels, probabilities)
     ]
-    if task.startswith("multi-label"):
+    if is_multi_label(task):
         decided = [
             _answered(labels[:, i], answered[:, i], np.column_stack([1 - p, p]), weights, True)
             for i, p in enumerate(probabilities.T)
@@ -104,7 +106,7 @@ def weighted(
 
 def predictions(task: str, probabilities: Probabilities) -> Labels:
     """Return what is answered: classes (n, 1), or 0 and 1 for each label (n, L)."""
-    if task.startswith("multi-label"):
+    if is_multi_label(task):
         return (probabilities > THRESHOLD).astype(np.intp)
     if task == "binary-class":
         return (probabilities[:, -1:] > THRESHOLD).astype(np.intp)
@@ -115,7 +117,7 @@ def predictions(task: str, probabilities: Probabilities) -> Labels:
 def recall(task: str, labels: Labels, probabilities: Probabilities) -> list[float]:
     """Return the part of each class's images that are found, or of each label's positives."""
     answered = predictions(task, probabilities)
-    if task.startswith("multi-label"):
+    if is_multi_label(task):
         pairs = [(labels[:, i] == 1, answered[:, i] == 1) for i in range(labels.shape[1])]
     else:
         classes = range(probabilities.shape[1])
@@ -132,7 +134,7 @@ def confusion(task: str, labels: Labels, probabilities: Probabilities) -> npt.ND
 
 def trivial_accuracy(task: str, labels: Labels) -> float:
     """Accuracy of always answering the commonest class; multi-label: of denying every label."""
-    if task.startswith("multi-label"):
+    if is_multi_label(task):
         return float((labels == 0).mean())
     return float(np.bincount(labels[:, 0]).max() / len(labels))
 
@@ -142,7 +144,7 @@ def questions(
 ) -> list[tuple[npt.NDArray[np.bool_], Probabilities]]:
     """Give truth and scores of each two-way question that the task's AUC averages over."""
     classes = probabilities.shape[1]
-    if task.startswith("multi-label"):
+    if is_multi_label(task):
         return [(labels[:, i] == 1, probabilities[:, i]) for i in range(classes)]
     asked = [1] if task == "binary-class" else range(classes)
     return [(labels[:, 0] == label, probabilities[:, label]) for label in asked]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, Literal, Self
@@ -22,7 +23,16 @@ from medlabel.params.encoders import (
 from medlabel.params.mixtures import Mixture
 from medlabel.params.networks import Network
 from medlabel.params.recipes import Recipe
-from medlabel.params.studies import TRUE, Cell, Statistics, Study, Trained, blocks, combinations
+from medlabel.params.studies import (
+    KEYS,
+    TRUE,
+    Cell,
+    Statistics,
+    Study,
+    Trained,
+    blocks,
+    combinations,
+)
 
 # Named parts that may extend one another, and keys that none inherits.
 EXTENDABLE: dict[str, tuple[str, ...]] = {
@@ -157,9 +167,9 @@ class Params(Section):
     def _check_study(self, name: str, study: Study) -> None:
         where = f"studies.{name}"
         cells = list(self._combinations(name, study))
-        names = [tuple(map(str, vars(cell).values())) for cell in cells]
-        if twice := [one for one in names if names.count(one) > 1] if len(names) < 999 else []:
-            raise ValueError(f"{where}: {' / '.join(twice[0][:6])} given twice, each once allowed")
+        if twice := [cell for cell, times in Counter(cells).items() if times > 1]:
+            named = " / ".join(str(getattr(twice[0], key)) for key in KEYS)
+            raise ValueError(f"{where}: {named} given twice, each once allowed")
         for cell in cells:
             self._check_teacher(where, cell)
             for trained in self.with_sources(cell.student()):
@@ -217,13 +227,12 @@ class Params(Section):
         self._known(trained.recipe, self.recipes, f"{where}.recipe")
         recipe = self.recipes[trained.recipe]
         mixed = trained.images in self.every_mixture
-        if not mixed:
-            try:
-                catalogue.parse(trained.images)
-            except ValueError as error:
-                raise ValueError(
-                    f"{where}.images: {error}; or a mixture: {', '.join(self.mixtures)}"
-                ) from error
+        try:
+            volumetric = not mixed and catalogue.is_volumetric(catalogue.parse(trained.images)[0])
+        except ValueError as error:
+            raise ValueError(
+                f"{where}.images: {error}; or a mixture: {', '.join(self.mixtures)}"
+            ) from error
         if mixed == (recipe.validation_fraction is None):
             raise ValueError(
                 f"{where}: recipe {trained.recipe} for {trained.images}: "
@@ -232,12 +241,11 @@ class Params(Section):
                 f"{'no' if mixed else 'their own'} validation split"
             )
         if trained.network in self.networks:
-            if not mixed and catalogue.is_volumetric(catalogue.parse(trained.images)[0]):
+            if volumetric:
                 raise ValueError(
                     f"{where}.network: {trained.network!r} given, which does not fit volumes"
                 )
             return
-        volumetric = not mixed and catalogue.is_volumetric(catalogue.parse(trained.images)[0])
         if reason := misfit(trained.network, volumetric, tuple(self.networks)):
             raise ValueError(f"{where}.network: {reason}")
 
@@ -324,6 +332,22 @@ class Params(Section):
     def grids(self) -> dict[str, list[Cell]]:
         """The cells of each study."""
         return {name: list(self._combinations(name, study)) for name, study in self.studies.items()}
+
+    @cached_property
+    def trainings(self) -> dict[str, Trained]:
+        """Every training that studies ask for, and those that these start or learn from."""
+        return {
+            one.name: one
+            for study, cells in self.grids.items()
+            for cell in cells
+            for group in self.students(cell, study).values()
+            for trained in group
+            for one in self.with_sources(trained)
+        }
+
+    def images(self, name: str) -> Mixture | str:
+        """Return the mixture of a name, or the name itself where it is an official file's."""
+        return self.every_mixture.get(name, name)
 
     def training(self, trained: Trained) -> TrainingSettings:
         """Return what a training's result depends on."""

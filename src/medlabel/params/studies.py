@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -126,11 +126,16 @@ class Trained:
         return self.labels.startswith(f"{PERMUTED}+")
 
     @property
+    def pseudolabels(self) -> str | None:
+        """The teacher's labels, permuted or not; None for true ones."""
+        return None if self.labels == TRUE else self.labels.removeprefix(f"{PERMUTED}+")
+
+    @property
     def taught(self) -> tuple[EncoderReference, str, str] | None:
         """Encoder, prompts and labelling; None for true labels."""
-        if self.labels == TRUE:
+        if self.pseudolabels is None:
             return None
-        encoder, prompts, labelling = self.labels.removeprefix(f"{PERMUTED}+").split("+")
+        encoder, prompts, labelling = self.pseudolabels.split("+")
         return EncoderReference.parse(encoder), prompts, labelling
 
 
@@ -215,6 +220,3 @@ def blocks(seeds: int, size: int) -> list[str]:
     A full block never depends on the number of seeds, so that more seeds leave it as it is.
     """
     return [f"{first:04d}-{min(first + size, seeds) - 1:04d}" for first in range(0, seeds, size)]
-
-
-Seeds = Annotated[str, Field(pattern=r"^\d{4,}-\d{4,}$")]

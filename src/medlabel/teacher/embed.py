@@ -101,7 +101,7 @@ def embed(
         When an input is missing or damaged, or the pool names rows that do not exist.
     """
     where = compute.prepare(device, threads)
-    precision = tower.choose_precision(settings.precision, where)
+    precision = compute.choose_precision(settings.precision, where)
     table = mixtures.read_pool(pool)[mixtures.IMAGE].drop_duplicates()
     images = table.sort_values(mixtures.IMAGE, ignore_index=True)
     wanted = {

@@ -50,19 +50,6 @@ class Preprocessing:
     fill: int
 
 
-def choose_precision(wanted: Literal["auto", "fp32", "bf16"], device: torch.device) -> Precision:
-    """Return bf16 where the processor multiplies bfloat16 matrices in hardware, else fp32.
-
-    Without such instructions bfloat16 is emulated, ten times slower than float32.
-    """
-    if wanted != "auto":
-        return wanted
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    able = torch.cpu.get_capabilities()
-    return "bf16" if able.get("avx512_bf16") or able.get("amx_bf16") else "fp32"
-
-
 def preprocess(images: Pixels, expected: Preprocessing) -> torch.Tensor:
     """Resize, crop and normalise a batch as open_clip's own transform does image by image.
 

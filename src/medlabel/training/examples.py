@@ -23,7 +23,6 @@ from medlabel.params import Labelling, Mixture, Recipe, TrainingSettings
 from medlabel.randomness import stream
 from medlabel.training.loop import Images
 
-BINARY, MULTI_CLASS = "binary-class", "multi-class"
 SMALLEST_SET = 4  # labelled images: fewer leave nothing to divide
 
 
@@ -132,7 +131,7 @@ class Draws:
         self.source = labels or pool
         self.labels = None if labels is None else _read_labels(labels, mixture.class_names)
         self.classes = mixture.class_names
-        self.task = BINARY if len(self.classes) == 2 else MULTI_CLASS
+        self.task = catalogue.task_of(len(self.classes))
         self.digests = [files.digest(path) for path in filter(None, (pool, labels))]
         self.digests += [one.sha256 for one in self.archives.values()]
 
@@ -265,24 +264,17 @@ class OfficialSplits:
         self.source, self.recipe, self.device = source, recipe, device
         self.digests = [source.sha256]
         self.classes = catalogue.class_names(source.dataset)
-        self.task = (
-            str(catalogue.INFO[source.dataset]["task"])
-            if source.dataset in catalogue.INFO
-            else BINARY
-            if len(self.classes) == 2
-            else MULTI_CLASS
-        )
+        published = catalogue.INFO.get(source.dataset, {})
+        self.task = str(published.get("task", catalogue.task_of(len(self.classes))))
         self._require_classes()
         if recipe.sampling == "oversampled" and self._multi_label:
             raise MedlabelError(
                 f"recipes: sampling: oversampled given, but images of {source.dataset} carry "
                 f"several labels; shuffled expected (class_weights does apply)."
             )
-        self.examples = Examples(
-            self._images("train"),
-            self._images("val"),
-            [self._judged(name) for name in ("val", "test")],
-        )
+        val = self._images("val")
+        judged = [self._judged("val", val.pixels), self._judged("test", self._pixels("test"))]
+        self.examples = Examples(self._images("train"), val, judged)
 
     @property
     def outputs(self) -> int:
@@ -291,7 +283,7 @@ class OfficialSplits:
 
     @property
     def _multi_label(self) -> bool:
-        return self.task.startswith("multi-label")
+        return catalogue.is_multi_label(self.task)
 
     def of(self, seed: int) -> Examples:
         """Return the same images for every seed."""
@@ -311,11 +303,11 @@ class OfficialSplits:
         )
         return Images(self._pixels(name), targets.to(self.device))
 
-    def _judged(self, name: str) -> Judged:
+    def _judged(self, name: str, pixels: Tensor) -> Judged:
         labels = self.source.labels[name]
         rows = np.arange(len(labels), dtype=np.int32)
         table = pd.DataFrame({"dataset": self.source.dataset, "split": name, "row": rows})
-        return Judged(name, table, labels, self._pixels(name))
+        return Judged(name, table, labels, pixels)
 
     def _require_classes(self) -> None:
         """Check that every class can be learnt, chosen and judged by AUC."""

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from medlabel import files
+from medlabel.data.catalogue import is_multi_label
 from medlabel.errors import MedlabelError
 from medlabel.evaluate import scores
 from medlabel.params import Recipe
@@ -383,7 +384,7 @@ class Training:
 
 def _auc(task: str, targets: Tensor, logits: Tensor) -> float:
     labels = targets.cpu()
-    if not task.startswith(losses.MULTI_LABEL):
+    if not is_multi_label(task):
         labels = (labels if labels.ndim == 1 else labels.argmax(dim=1))[:, None]
     found = losses.probabilities(task, logits)
     return scores.score(task, labels.long().numpy(), found)["auc"]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-MULTI_LABEL = "multi-label"
+from medlabel.data.catalogue import is_multi_label
 
 
 def loss(
@@ -29,7 +29,7 @@ def loss(
     smoothing
         Part of each target spread evenly.
     """
-    if task.startswith(MULTI_LABEL):
+    if is_multi_label(task):
         smoothed = targets * (1 - smoothing) + smoothing / 2
         return F.binary_cross_entropy_with_logits(logits, smoothed, pos_weight=weights)
     return F.cross_entropy(logits, targets, weights, label_smoothing=smoothing)
@@ -45,7 +45,7 @@ def following(task: str, logits: Tensor, answers: Tensor) -> Tensor:
     logits, answers
         The network's and the teacher's logits, (n, outputs).
     """
-    if task.startswith(MULTI_LABEL):
+    if is_multi_label(task):
         return F.binary_cross_entropy_with_logits(logits, answers.sigmoid())
     return F.cross_entropy(logits, answers.softmax(dim=1))
 
@@ -57,7 +57,7 @@ def class_weights(task: str, targets: Tensor, outputs: int) -> Tensor:
     targets count with their probabilities. A class that is absent, as a bad teacher may leave it,
     has the weight 0.
     """
-    if task.startswith(MULTI_LABEL):
+    if is_multi_label(task):
         positives = targets.sum(dim=0)
         return ((len(targets) - positives) / positives).nan_to_num(posinf=0.0)
     hard = targets.ndim == 1
@@ -67,7 +67,7 @@ def class_weights(task: str, targets: Tensor, outputs: int) -> Tensor:
 
 def hits(task: str, logits: Tensor, targets: Tensor) -> Tensor:
     """Count right answers: images, or of a multi-label task the mean over labels."""
-    if task.startswith(MULTI_LABEL):
+    if is_multi_label(task):
         return ((logits > 0) == (targets > 0.5)).float().mean(dim=1).sum()
     classes = targets if targets.ndim == 1 else targets.argmax(dim=1)
     return (logits.argmax(dim=1) == classes).sum()
@@ -75,5 +75,5 @@ def hits(task: str, logits: Tensor, targets: Tensor) -> Tensor:
 
 def probabilities(task: str, logits: Tensor) -> npt.NDArray[np.float32]:
     """Turn logits into probabilities: of each class, or of each label of a multi-label task."""
-    scores = logits.sigmoid() if task.startswith(MULTI_LABEL) else logits.softmax(dim=1)
+    scores = logits.sigmoid() if is_multi_label(task) else logits.softmax(dim=1)
     return np.asarray(scores.cpu().numpy(), dtype=np.float32)

@@ -93,8 +93,7 @@ def run(
     source = open_source(settings, archives, pool, labels, trained.permuted, where)
     processor = compute.processor(where, threads)
     job = _Job(trained, settings, source, where, processor, start, teacher, code, resume)
-    single = settings.recipe.seeds_per_job == 1
-    rounds = seeds if single else track(seeds, f"train {trained.name}", len(seeds))
+    rounds = seeds if job.single else track(seeds, f"train {trained.name}", len(seeds))
     with _memory_suffices(trained, settings, where):
         learned = {seed: job.learn(seed) for seed in rounds}
     _write(folder, job.record(block, learned), learned, settings.recipe.keep_weights)
@@ -119,9 +118,10 @@ def parse_block(block: str) -> range:
 
 @dataclass(frozen=True)
 class _Learned:
-    """One seed's training, what it answers, and where its first weights came from."""
+    """One seed's training, on how many images, what it answers, and its first weights."""
 
     reached: Progress
+    images: int
     predictions: pd.DataFrame
     parameters: int
     start: str
@@ -140,6 +140,11 @@ class _Job:
     teacher: Teacher | None
     code: str
     resume: Path
+
+    @property
+    def single(self) -> bool:
+        """Whether a job trains one seed, whose state is then kept after each epoch."""
+        return self.settings.recipe.seeds_per_job == 1
 
     @property
     def _precision(self) -> str:
@@ -166,7 +171,11 @@ class _Job:
         tables = [self._answers(training, judged) for judged in examples.judged]
         predictions = pd.concat(tables, ignore_index=True)
         predictions.insert(0, "seed", np.int32(seed))
-        return _Learned(reached, predictions, sum(p.numel() for p in network.parameters()), start)
+        images = len(examples.train.targets)
+        if self.settings.mixture is not None:  # its validation images are training images
+            images += len(examples.val.targets)
+        parameters = sum(value.numel() for value in network.parameters())
+        return _Learned(reached, images, predictions, parameters, start)
 
     def _network(self, seed: int) -> tuple[nn.Module, str]:
         """Build the network with its first weights, and tell where these come from."""
@@ -220,9 +229,9 @@ class _Job:
             self.code,
         ]
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-        single = self.settings.recipe.seeds_per_job == 1
+        checkpoint = self.resume if self.single else None
         name = f"{self.trained.name}, seed {seed}"
-        return Identity(name, self.settings.seed, seed, self.resume if single else None, digest)
+        return Identity(name, self.settings.seed, seed, checkpoint, digest)
 
     def _answers(self, training: Training, judged: Judged) -> pd.DataFrame:
         found = losses.probabilities(self.source.task, training.logits(judged.pixels))
@@ -235,10 +244,6 @@ class _Job:
     def record(self, block: str, learned: Mapping[int, _Learned]) -> RunRecord:
         """Return what the job tells of itself."""
         first = next(iter(learned.values()))
-        examples = self.source.of(next(iter(learned)))
-        images = len(examples.train.targets)
-        if self.settings.mixture is not None:
-            images += len(examples.val.targets)
         mixture = self.settings.mixture
         return RunRecord(
             images=self.trained.images,
@@ -252,7 +257,7 @@ class _Job:
             phantom=mixture.phantom
             if mixture is not None
             else catalogue.is_phantom(str(self.settings.dataset)),
-            train_images=images,
+            train_images=first.images,
             test_images=int((first.predictions["role"] == "test").sum()),
             parameters=first.parameters,
             device=self.processor,
