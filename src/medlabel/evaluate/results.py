@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -258,6 +259,10 @@ class Axis(Result):
     key: str
     values: list[str]
 
+    def place(self, cell: CellResult) -> int:
+        """Return where along the axis a cell lies."""
+        return self.values.index(str(getattr(cell, self.key)))
+
 
 class StudyResult(Result):
     """Everything that `medlabel evaluate` found."""
@@ -287,8 +292,15 @@ class StudyResult(Result):
     @property
     def by_images(self) -> dict[str, list[CellResult]]:
         """The cells of each mixture or file, in their order."""
-        names = dict.fromkeys(cell.images for cell in self.cells)
-        return {name: [cell for cell in self.cells if cell.images == name] for name in names}
+        return grouped(self.cells, lambda cell: cell.images)
+
+
+def grouped(items: Iterable[Value], key: Callable[[Value], str]) -> dict[str, list[Value]]:
+    """Gather items of the same key, in their order."""
+    found: dict[str, list[Value]] = {}
+    for item in items:
+        found.setdefault(key(item), []).append(item)
+    return found
 
 
 def read(path: Path) -> StudyResult:

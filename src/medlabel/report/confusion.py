@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 
 from medlabel.evaluate.results import CellResult, StudyResult
 from medlabel.report import style
 from medlabel.report.text import ARMS, percent, readable, shorten
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 NAME_LENGTH = 18
 
@@ -22,31 +20,25 @@ def draw(study: StudyResult, cell: CellResult, targets: Sequence[Path]) -> None:
     """Draw the confusion matrices of a cell's teacher and of what was trained."""
     classes = len(cell.classes)
     name = "" if cell.label == cell.images else f"{cell.label}. "
-    with style.house():
-        figure = style.sheet(
-            (66 if classes <= 3 else 34 + 9 * classes) if len(cell.confusion) > 1 else 70,
-            f"Which classes are taken for which: {readable(cell.images)}",
-            f"{name}Held-out images, summed over {cell.repeats}: counts, and per cent of "
-            f"the true class. Always the commonest class: {percent(cell.trivial_accuracy)}.",
-            phantom=cell.phantom,
-        )
+    with style.sheet(
+        targets,
+        (66 if classes <= 3 else 34 + 9 * classes) if len(cell.confusion) > 1 else 70,
+        f"Which classes are taken for which: {readable(cell.images)}",
+        f"{name}Held-out images, summed over {cell.repeats}: counts, and per cent of "
+        f"the true class. Always the commonest class: {percent(cell.trivial_accuracy)}.",
+        phantom=cell.phantom,
+    ) as figure:
         row = figure.subplots(1, len(cell.confusion), squeeze=False)[0]
         names = [shorten(name, NAME_LENGTH) for name in cell.classes]
         for axes, (arm, counts) in zip(row, cell.confusion.items(), strict=True):
             accuracy = cell.arms[arm]["accuracy"].mean
             picture = _draw_matrix(axes, np.array(counts), names)
-            axes.set(
-                title=f"{ARMS[arm].capitalize()}: accuracy {percent(accuracy)}",
-                xlabel="Answer",
-                ylabel="True class" if axes is row[0] else "",
-            )
-        bar = figure.colorbar(picture, ax=list(row), fraction=0.03, pad=0.02)
-        bar.set_label("Share of the true class (%)")
-        bar.outline.set_visible(False)
-        style.save(figure, targets)
+            axes.set(title=f"{ARMS[arm].capitalize()}: accuracy {percent(accuracy)}")
+            axes.set(xlabel="Answer", ylabel="True class" if axes is row[0] else "")
+        style.colour_bar(figure, picture, row, "Share of the true class (%)", pad=0.02)
 
 
-def _draw_matrix(axes: Axes, counts: np.ndarray, names: Sequence[str]) -> Any:
+def _draw_matrix(axes: Axes, counts: np.ndarray, names: Sequence[str]) -> QuadMesh:
     totals = counts.sum(axis=1, keepdims=True)
     # A class without held-out images has no percentages: its row is left empty.
     shares = np.divide(100 * counts, totals, out=np.zeros(counts.shape), where=totals > 0)
@@ -54,15 +46,12 @@ def _draw_matrix(axes: Axes, counts: np.ndarray, names: Sequence[str]) -> Any:
     middle = [place + 0.5 for place in range(len(names))]
     size = style.TEXT_SIZE if len(names) <= 4 else style.SMALL_SIZE - 0.5 * (len(names) > 8)
     for row, column in np.ndindex(counts.shape):
+        share = shares[row, column]
         axes.text(
-            middle[column],
-            middle[len(names) - 1 - row],
-            f"{counts[row, column]:,}\n{shares[row, column]:.1f} %",
-            ha="center",
-            va="center",
-            fontsize=size,
-            color="white" if shares[row, column] > 55 else style.BLACK,
-        )
+            middle[column], middle[len(names) - 1 - row],
+            f"{counts[row, column]:,}\n{share:.1f} %", ha="center", va="center", fontsize=size,
+            color="white" if share > 55 else style.BLACK,
+        )  # fmt: skip
     slanted = len(names) > 3
     axes.set_xticks(
         middle, names, rotation=25 if slanted else 0, ha="right" if slanted else "center"

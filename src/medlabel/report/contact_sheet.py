@@ -19,10 +19,7 @@ HEADING = 4.4  # mm
 
 
 def draw(phantoms: Mapping[str, Path], targets: Sequence[Path]) -> None:
-    """Draw a line of images for each kind of phantom.
-
-    They come from the training split and take turns over the labels. Volumes are shown as maximum
-    projections along their first axis.
+    """Draw a line of training images for each kind of phantom, in turns over the labels.
 
     Parameters
     ----------
@@ -36,17 +33,17 @@ def draw(phantoms: Mapping[str, Path], targets: Sequence[Path]) -> None:
     MedlabelError
         When a file is missing or damaged, or a target is neither .svg nor .png.
     """
-    with style.house():
-        tile = (style.TWO_COLUMNS - 2 * GAP - (COLUMNS - 1) * SPACE) / COLUMNS
-        body = len(phantoms) * (HEADING + tile + 1.0) + 2.0
-        figure = style.sheet(
-            body,
-            "Phantoms of every kind, by their findings",
-            "Drawn by procedures and measured on nobody. Training images, in turns over the "
-            "findings; volumes as maximum projections.",
-            phantom=True,
-            by_hand=True,
-        )
+    tile = (style.TWO_COLUMNS - 2 * GAP - (COLUMNS - 1) * SPACE) / COLUMNS
+    body = len(phantoms) * (HEADING + tile + 1.0) + 2.0
+    with style.sheet(
+        targets,
+        body,
+        "Phantoms of every kind, by their findings",
+        "Drawn by procedures and measured on nobody. Training images, in turns over the "
+        "findings; volumes as maximum projections.",
+        phantom=True,
+        by_hand=True,
+    ) as figure:
         for line, (kind, path) in enumerate(phantoms.items()):
             top = body - line * (HEADING + tile + 1.0)
             images = archive.read(path, kind)
@@ -55,9 +52,8 @@ def draw(phantoms: Mapping[str, Path], targets: Sequence[Path]) -> None:
             text = f"{name}, {size}:  {' | '.join(FINDINGS[kind])}"
             style.write(figure, GAP, top - 3.0, text, fontsize=style.SMALL_SIZE)
             for column, image in enumerate(_turns(images, COLUMNS)):
-                x = GAP + column * (tile + SPACE)
-                style.show(style.place(figure, x, top - HEADING - tile, tile, tile), image)
-        style.save(figure, targets)
+                left = GAP + column * (tile + SPACE)
+                style.show(figure, left, top - HEADING - tile, tile, image)
 
 
 def _turns(images: archive.Archive, count: int) -> list[np.ndarray]:

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 
 from medlabel import files
 from medlabel.data import archive
 from medlabel.report import style
 from medlabel.report.sources import Source
 from medlabel.report.text import readable, shorten
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
 
 IMAGE = ["dataset", "split", "row", "label"]
 COLUMNS, ROWS = 5, 2
@@ -31,18 +29,7 @@ NOTHING = 8.0
 
 @dataclass(frozen=True)
 class Group:
-    """Images of one kind, the student's most confident first.
-
-    Attributes
-    ----------
-    heading
-        Says the kind and how many there are of how many.
-    images
-        One row an image: dataset, split, row, label, teacher, teacher_p, student, student_p,
-        seeds.
-    colour
-        Of the heading.
-    """
+    """Images of one kind, as `judge` returns them, the student's most confident first."""
 
     heading: str
     images: pd.DataFrame
@@ -57,39 +44,30 @@ def draw(source: Source, targets: Sequence[Path]) -> None:
     """
     judged = judge(source.labels(), source.predictions(), source.found.classes)
     groups = split(judged)
-    with style.house():
-        heights = [_height(group) for group in groups]
-        figure = style.sheet(
-            sum(heights),
-            f"What the student corrects and what it spoils: {readable(source.cell.images)}",
-            f"The {COLUMNS * ROWS} of each kind on which the student is most confident, of n = "
-            f"{len(judged):,} different held-out images. Each label stands with its probability; "
-            f"the student's is the mean over the seeds that were tested on the image.",
-            phantom=source.found.phantom,
-            by_hand=True,
-        )
+    heights = [_height(group) for group in groups]
+    with style.sheet(
+        targets,
+        sum(heights),
+        f"What the student corrects and what it spoils: {readable(source.cell.images)}",
+        f"The {COLUMNS * ROWS} of each kind on which the student is most confident, of n = "
+        f"{len(judged):,} different held-out images. Each label stands with its probability; "
+        f"the student's is the mean over the seeds that were tested on the image.",
+        phantom=source.found.phantom,
+        by_hand=True,
+    ) as figure:
         for group, top in zip(groups, (sum(heights), heights[1]), strict=True):
             _draw_group(figure, top, group, source)
-        style.save(figure, targets)
 
 
 def judge(labels: Path, predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """Put the teacher's and the students' answers on each held-out image side by side.
-
-    Parameters
-    ----------
-    labels
-        The teacher's, as `medlabel label` wrote them.
-    predictions
-        The students', as `judged.read_predictions` reads them.
-    classes
-        Names, in label order.
+    """Put the teacher's labels and the students' predictions on each held-out image side by side.
 
     Returns
     -------
     pandas.DataFrame
-        One row an image: dataset, split, row, label; teacher and student (class indices) with
-        teacher_p and student_p (their probabilities); seeds (how many were tested on it).
+        One row an image: dataset, split, row, label; teacher and student (class indices in the
+        order of `classes`) with teacher_p and student_p (their probabilities); seeds (how many were
+        tested on it).
     """
     theirs = [f"p_{name}" for name in classes]
     ours = [f"p_{index}" for index in range(len(classes))]
@@ -99,14 +77,13 @@ def judge(labels: Path, predictions: pd.DataFrame, classes: Sequence[str]) -> pd
     mean = students[ours].mean()
     teacher = teacher.loc[mean.index]
     chosen = teacher["pseudolabel"].to_numpy().astype(int)
-    judged = mean.index.to_frame(index=False)
-    judged["teacher"] = chosen
-    given = teacher[theirs].to_numpy()
-    judged["teacher_p"] = np.take_along_axis(given, chosen[:, None], axis=1)[:, 0]
-    judged["student"] = mean.to_numpy().argmax(axis=1)
-    judged["student_p"] = mean.to_numpy().max(axis=1)
-    judged["seeds"] = students.size().to_numpy()
-    return judged
+    return mean.index.to_frame(index=False).assign(
+        teacher=chosen,
+        teacher_p=teacher[theirs].to_numpy()[np.arange(len(chosen)), chosen],
+        student=mean.to_numpy().argmax(axis=1),
+        student_p=mean.to_numpy().max(axis=1),
+        seeds=students.size().to_numpy(),
+    )
 
 
 def split(judged: pd.DataFrame) -> tuple[Group, Group]:
@@ -116,20 +93,15 @@ def split(judged: pd.DataFrame) -> tuple[Group, Group]:
     student_right = judged["student"] == judged["label"]
     corrected = judged[~teacher_right & student_right]
     spoilt = judged[teacher_right & ~student_right]
-    return (
-        Group(
-            f"Corrected by the student: {len(corrected):,} of the {(~teacher_right).sum():,} "
-            f"images that the teacher mislabelled",
-            corrected,
-            style.BLUE,
-        ),
-        Group(
-            f"Spoilt by the student: {len(spoilt):,} of the {teacher_right.sum():,} images that "
-            f"the teacher labelled rightly",
-            spoilt,
-            style.VERMILLION,
-        ),
+    first = (
+        f"Corrected by the student: {len(corrected):,} of the {(~teacher_right).sum():,} images "
+        f"that the teacher mislabelled"
     )
+    second = (
+        f"Spoilt by the student: {len(spoilt):,} of the {teacher_right.sum():,} images that the "
+        f"teacher labelled rightly"
+    )
+    return Group(first, corrected, style.BLUE), Group(second, spoilt, style.VERMILLION)
 
 
 def _height(group: Group) -> float:
@@ -150,7 +122,7 @@ def _draw_group(figure: Figure, top: float, group: Group, source: Source) -> Non
         line, column = divmod(index, COLUMNS)
         left = GAP + column * (TILE + GAP)
         bottom = top - HEADING - line * (PICTURE + CAPTION) - PICTURE
-        style.show(style.place(figure, left, bottom, PICTURE, PICTURE), picture)
+        style.show(figure, left, bottom, PICTURE, picture)
         _write_answers(figure, left, bottom, image, source.found.classes)
 
 
@@ -163,12 +135,5 @@ def _write_answers(
         answer = shorten(classes[image[who]], 12)
         lines.append((f"{who}: {answer} {image[f'{who}_p']:.2f}", image[who] == truth))
     for number, (line, right) in enumerate(lines):
-        style.write(
-            figure,
-            left,
-            top - 0.6 - 2.6 * number,
-            line,
-            va="top",
-            fontsize=style.SMALL_SIZE,
-            color=style.BLACK if right else style.VERMILLION,
-        )
+        y, colour = top - 0.6 - 2.6 * number, style.BLACK if right else style.VERMILLION
+        style.write(figure, left, y, line, va="top", fontsize=style.SMALL_SIZE, color=colour)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from medlabel.evaluate.results import Crossing, Estimate, StudyResult
 from medlabel.params import EncoderReference
 from medlabel.report import style
-from medlabel.report.text import percent
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from medlabel.report.text import MINUS, percent
 
 PANEL = 76.0  # mm, the width that labels above a panel share
 LETTER = 1.5  # mm, a digit at the size of those labels
@@ -23,23 +20,21 @@ LETTER = 1.5  # mm, a digit at the size of those labels
 def draw(study: StudyResult, targets: Sequence[Path]) -> None:
     """Draw the student's accuracy, and its gain, against its teacher's accuracy."""
     first = study.cells[0]
-    steps = [EncoderReference.parse(str(cell.encoder)).step for cell in study.cells]
-    with style.house():
-        figure = style.sheet(
-            88,
-            study.title,
-            f"{tell_crossing(study)} Large points: one checkpoint each, mean over {first.repeats}, "
-            f"with {study.interval} in both directions; small points: one pretraining each. "
-            f"{first.test_images:,} held-out images of {first.images} a seed. Always the commonest "
-            f"class: {percent(first.trivial_accuracy)}.",
-            phantom=study.phantom,
-        )
+    told = (
+        f"{tell_crossing(study)} Large points: one checkpoint each, mean over {first.repeats}, "
+        f"with {study.interval} in both directions; small points: one pretraining each. "
+        f"{first.test_images:,} held-out images of {first.images} a seed. Always the commonest "
+        f"class: {percent(first.trivial_accuracy)}."
+    )
+    teacher, student = (
+        _Values([cell.arms[arm]["accuracy"] for cell in study.cells])
+        for arm in ("teacher", "student")
+    )
+    with style.sheet(targets, 88, study.title, told, phantom=study.phantom) as figure:
         accuracy, gain = figure.subplots(1, 2)
-        _draw_accuracy(accuracy, study, [str(step) for step in steps])
-        _draw_gain(gain, study, [str(step) for step in steps])
-        handles, labels = accuracy.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2)
-        style.save(figure, targets)
+        _draw_accuracy(accuracy, study, teacher, student)
+        _draw_gain(gain, study, teacher, _Values([cell.gains["accuracy"] for cell in study.cells]))
+        style.legend(figure, 2)
 
 
 def tell_crossing(study: StudyResult) -> str:
@@ -75,7 +70,7 @@ class _Values:
 
     @property
     def errors(self) -> np.ndarray:
-        """Lengths of the error bars, (2, n): below and above the mean."""
+        """Lengths of the error bars below and above the mean, (2, n)."""
         return np.maximum([self.mean - self.low, self.high - self.mean], 0)
 
     @property
@@ -85,44 +80,29 @@ class _Values:
         return float(every.min()), float(every.max())
 
 
-def _draw_accuracy(axes: Axes, study: StudyResult, names: Sequence[str]) -> None:
-    x = _Values([cell.arms["teacher"]["accuracy"] for cell in study.cells])
-    y = _Values([cell.arms["student"]["accuracy"] for cell in study.cells])
+def _draw_accuracy(axes: Axes, study: StudyResult, x: _Values, y: _Values) -> None:
     xlim, ylim = _limits(x.ends), _limits(y.ends, x.ends)
-    axes.set(
-        title="Student's accuracy",
-        xlabel="Teacher's accuracy (%)",
-        ylabel="Student's accuracy (%)",
-        xlim=xlim,
-        ylim=ylim,
-    )
+    axes.set(title="Student's accuracy", ylabel="Student's accuracy (%)", xlim=xlim, ylim=ylim)
     ends = np.array(xlim)
     axes.fill_between(
         ends, ends, max(ylim[1], xlim[1]), color=style.SKY, alpha=0.18, linewidth=0,
         label="student better than its teacher",
     )  # fmt: skip
     axes.plot(ends, ends, color=style.BLACK, linewidth=0.9, label="student equal to its teacher")
-    _draw_points(axes, names, x, y)
+    _draw_points(axes, study, x, y)
     if study.crossing:
         at = 100 * study.crossing.teacher_accuracy
         axes.plot(at, at, marker="D", markersize=6, color=style.VERMILLION, fillstyle="none")
     _draw_crossing(axes, study)
 
 
-def _draw_gain(axes: Axes, study: StudyResult, names: Sequence[str]) -> None:
-    x = _Values([cell.arms["teacher"]["accuracy"] for cell in study.cells])
-    y = _Values([cell.gains["accuracy"] for cell in study.cells])
+def _draw_gain(axes: Axes, study: StudyResult, x: _Values, y: _Values) -> None:
     ylim = _limits(y.ends, (0.0, 0.0))
-    axes.set(
-        title="Gain",
-        xlabel="Teacher's accuracy (%)",
-        ylabel="Student \N{MINUS SIGN} teacher (percentage points)",
-        xlim=_limits(x.ends),
-        ylim=ylim,
-    )
+    ylabel = f"Student {MINUS} teacher (percentage points)"
+    axes.set(title="Gain", ylabel=ylabel, xlim=_limits(x.ends), ylim=ylim)
     axes.axhspan(0, max(ylim[1], 0), color=style.SKY, alpha=0.18, linewidth=0)
     axes.axhline(0, color=style.BLACK, linewidth=0.9)
-    _draw_points(axes, names, x, y)
+    _draw_points(axes, study, x, y)
     _draw_crossing(axes, study)
 
 
@@ -132,7 +112,8 @@ def _limits(*ends: tuple[float, float]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _draw_points(axes: Axes, names: Sequence[str], x: _Values, y: _Values) -> None:
+def _draw_points(axes: Axes, study: StudyResult, x: _Values, y: _Values) -> None:
+    axes.set_xlabel("Teacher's accuracy (%)")
     if len(x.runs[0]) > 1:
         axes.plot(
             np.concatenate(x.runs), np.concatenate(y.runs), "o", color=style.ORANGE,
@@ -144,7 +125,8 @@ def _draw_points(axes: Axes, names: Sequence[str], x: _Values, y: _Values) -> No
         x.mean, y.mean, xerr=x.errors, yerr=y.errors, fmt="o", color=style.BLUE,
         markersize=3.5, elinewidth=0.9, label="mean, with the step of the checkpoint above it",
     )  # fmt: skip
-    _label_above(axes, names, x.mean, y.mean)
+    steps = [str(EncoderReference.parse(str(cell.encoder)).step) for cell in study.cells]
+    _label_above(axes, steps, x.mean, y.mean)
 
 
 def _draw_crossing(axes: Axes, study: StudyResult) -> None:
@@ -152,13 +134,10 @@ def _draw_crossing(axes: Axes, study: StudyResult) -> None:
         return
     low, high = 100 * study.crossing.low, 100 * study.crossing.high
     axes.axvspan(low, high, color=style.VERMILLION, alpha=0.12, linewidth=0)
+    at = study.crossing.teacher_accuracy
+    label = f"crossing: {percent(at)} ({study.interval} {_interval(study.crossing)})"
     axes.axvline(
-        100 * study.crossing.teacher_accuracy,
-        color=style.VERMILLION,
-        linewidth=0.9,
-        linestyle=(0, (4, 2)),
-        label=f"crossing: {percent(study.crossing.teacher_accuracy)} "
-        f"({study.interval} {_interval(study.crossing)})",
+        100 * at, color=style.VERMILLION, linewidth=0.9, linestyle=(0, (4, 2)), label=label
     )
 
 
@@ -171,36 +150,21 @@ def _label_above(axes: Axes, labels: Sequence[str], x: np.ndarray, y: np.ndarray
     spread_out = spread(across, 3.0 / PANEL if upright else room)
     for label, place, fx, fy in zip(labels, spread_out, across, up, strict=True):
         axes.plot(
-            [place, fx, fx],
-            [1.045, 1.0, fy],
-            transform=axes.transAxes,
-            color=style.GREY,
-            linewidth=0.4,
-            clip_on=False,
-            zorder=1,
-        )
+            [place, fx, fx], [1.045, 1.0, fy], transform=axes.transAxes, color=style.GREY,
+            linewidth=0.4, clip_on=False, zorder=1,
+        )  # fmt: skip
         axes.text(
-            place,
-            1.055,
-            label,
-            transform=axes.transAxes,
-            fontsize=style.SMALL_SIZE,
-            ha="center",
-            va="bottom",
-            rotation=90 if upright else 0,
-        )
+            place, 1.055, label, transform=axes.transAxes, fontsize=style.SMALL_SIZE, ha="center",
+            va="bottom", rotation=90 if upright else 0,
+        )  # fmt: skip
     axes.set_title(axes.get_title(loc="left"), pad=32 if upright else 19)
 
 
 def spread(places: np.ndarray, gap: float) -> np.ndarray:
     """Move places apart until neighbours are `gap` away, in their order, within [0, 1].
 
-    Parameters
-    ----------
-    places
-        Wanted places as fractions of a width, (n,).
-    gap
-        Least distance; where n labels do not fit at this distance, they share the width evenly.
+    Both are fractions of a width; where n places do not fit at this gap, they share the width
+    evenly.
     """
     gap = min(gap, 1 / max(len(places) - 1, 1))
     order = np.argsort(places, kind="stable")

@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from medlabel.evaluate.results import Arm, CellResult, Estimate, Metric, StudyResult
 from medlabel.report import style
-from medlabel.report.text import ARMS, CHANCE_AUC, METRICS, percent, shorten
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from medlabel.report.text import ARMS, CHANCE_AUC, METRICS, MINUS, heading, percent, shorten, titled
 
 ARM = 2.6  # mm, the height of an arm in a line
 BETWEEN = 3.6  # mm, between lines
@@ -25,6 +23,8 @@ PANEL = 66.0  # mm, about the width of a panel
 LETTER = 1.5  # mm
 SOURCES = (style.VERMILLION, style.PURPLE, style.GREEN, style.ORANGE, style.SKY)
 DASHES = (0, (4, 2))
+HOLLOW: dict[str, Any] = {"color": style.GREY, "markersize": 2.6, "fillstyle": "none", "alpha": 0.7}
+Sources = dict[str, tuple[str, str]]  # initials and colour of each source of values made alike
 
 
 def draw(study: StudyResult, targets: Sequence[Path]) -> None:
@@ -35,26 +35,16 @@ def draw(study: StudyResult, targets: Sequence[Path]) -> None:
     groups = list(_groups(study))
     heights = [sum(_height(cell) for cell in cells) for _, cells in groups]
     sources = _sources(study)
-    with style.house():
-        figure = style.sheet(
-            sum(heights) + AROUND * len(heights) + LEGEND,
-            study.title,
-            _explain(study, bool(sources)),
-            phantom=study.phantom,
-        )
+    body = sum(heights) + AROUND * len(heights) + LEGEND
+    told = _explain(study, bool(sources))
+    with style.sheet(targets, body, study.title, told, phantom=study.phantom) as figure:
         grid = figure.subplots(len(groups), 2, sharey="row", squeeze=False, height_ratios=heights)
         for (left, right), (name, cells) in zip(grid, groups, strict=True):
-            if study.taught:
-                _draw_panel(left, cells, "accuracy", sources)
-                _draw_panel(right, cells, "accuracy", sources, gain=True)
-            else:
-                _draw_panel(left, cells, "auc", sources)
-                _draw_panel(right, cells, "accuracy", sources)
+            _draw_panel(left, cells, "accuracy" if study.taught else "auc", sources)
+            _draw_panel(right, cells, "accuracy", sources, gain=study.taught)
             _label(left, right, name, cells, study)
         _legend(grid[0, 0], study, sources)
-        handles, labels = grid[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3)
-        style.save(figure, targets)
+        style.legend(figure, 3)
 
 
 def _groups(study: StudyResult) -> Iterator[tuple[str, list[CellResult]]]:
@@ -64,8 +54,7 @@ def _groups(study: StudyResult) -> Iterator[tuple[str, list[CellResult]]]:
         yield from by_images.items()
         return
     for phantom in (False, True):
-        cells = [cell for cell in study.cells if cell.phantom == phantom]
-        if cells:
+        if cells := [cell for cell in study.cells if cell.phantom == phantom]:
             yield "", cells
 
 
@@ -86,8 +75,7 @@ def _height(cell: CellResult) -> float:
     return BETWEEN + ARM * max(2, len(cell.arms))
 
 
-def _sources(study: StudyResult) -> dict[str, tuple[str, str]]:
-    """Give each source of values made alike its initials and colour."""
+def _sources(study: StudyResult) -> Sources:
     names = dict.fromkeys(one.authors for cell in study.cells for one in cell.published if one.like)
     if not names and any(cell.published for cell in study.cells):
         return {"": ("", style.GREY)}
@@ -105,29 +93,20 @@ def _draw_panel(
     axes: Axes,
     cells: Sequence[CellResult],
     metric: Metric,
-    sources: dict[str, tuple[str, str]],
+    sources: Sources,
     *,
     gain: bool = False,
 ) -> None:
-    name, _, unit, _ = METRICS[metric]
-    label = (
-        "Gain: student \N{MINUS SIGN} teacher (percentage points)"
-        if gain
-        else f"{name} (%)"
-        if unit > 1
-        else name
-    )
+    unit = METRICS[metric][2]
     trivial = [
         0.0 if gain else CHANCE_AUC if metric == "auc" else cell.trivial_accuracy for cell in cells
     ]
     every = unit * np.array([*_values(cells, metric, gain), *trivial])
     margin = 0.04 * np.ptp(every) + 0.002 * unit
     total = sum(map(_height, cells))
-    axes.set(
-        xlabel=label,
-        xlim=(every.min() - margin, every.max() + 1.5 * margin),
-        ylim=(total, 0),
-    )
+    xlabel = f"Gain: student {MINUS} teacher (percentage points)" if gain else heading(metric)
+    xlim = (every.min() - margin, every.max() + 1.5 * margin)
+    axes.set(xlabel=xlabel, xlim=xlim, ylim=(total, 0))
     top = 0.0
     for cell, known in zip(cells, trivial, strict=True):
         height = _height(cell)
@@ -177,14 +156,14 @@ def _draw_published(
     cell: CellResult,
     metric: Metric,
     unit: float,
-    sources: dict[str, tuple[str, str]],
+    sources: Sources,
 ) -> None:
     known = [
         (unit * one.scores[metric].value, one) for one in cell.published if metric in one.scores
     ]
     for value, one in known:
         if not one.like:
-            axes.plot(value, y, "D", color=style.GREY, markersize=2.6, fillstyle="none", alpha=0.7)
+            axes.plot(value, y, "D", **HOLLOW)
     alike = sorted((value, one.authors) for value, one in known if one.like)
     width = float(np.ptp(axes.get_xlim()))
     for place, (value, authors) in enumerate(alike):
@@ -205,46 +184,34 @@ def _label(
     first = cells[0]
     ends = np.cumsum([_height(cell) for cell in cells])
     middles = ends - [_height(cell) / 2 for cell in cells]
-    left.set_yticks(
-        middles,
-        [
-            f"{shorten(cell.name if name else cell.label, NAME_LENGTH)}\n{cell.repeats}"
-            for cell in cells
-        ],
-        fontsize=6.5,
-    )
-    style.entitle(left, name, drawn=first.phantom, all_drawn=study.phantom)
+    names = [shorten(cell.name if name else cell.label, NAME_LENGTH) for cell in cells]
+    labels = [f"{one}\n{cell.repeats}" for one, cell in zip(names, cells, strict=True)]
+    left.set_yticks(middles, labels, fontsize=6.5)
+    title = titled(name, first.phantom)
+    style.entitle(left, title, drawn=first.phantom, all_drawn=study.phantom)
     if first.phantom and not study.phantom:
         style.stamp(right)
     if len({(cell.images, cell.test_images) for cell in cells}) == 1:
-        right.set_title(
+        told = (
             f"{first.test_images:,} test images; one image = {100 / first.test_images:.2g} "
-            f"points; trivial {percent(first.trivial_accuracy)}",
-            loc="right",
-            fontsize=style.TEXT_SIZE,
-            weight="normal",
-            color=style.GREY,
+            f"points; trivial {percent(first.trivial_accuracy)}"
+        )
+        right.set_title(
+            told, loc="right", fontsize=style.TEXT_SIZE, weight="normal", color=style.GREY
         )
 
 
-def _legend(axes: Axes, study: StudyResult, sources: dict[str, tuple[str, str]]) -> None:
+def _legend(axes: Axes, study: StudyResult, sources: Sources) -> None:
     """Give the axes empty lines that carry the legend's entries."""
     arms: dict[Arm, None] = dict.fromkeys(arm for cell in study.cells for arm in cell.arms)
     for arm in arms:
         axes.plot([], [], "o-", color=style.ARM_COLOURS[arm], markersize=3.8, label=ARMS[arm])
     axes.plot([], [], "|", color=style.GREY, markersize=5, label="one repeat")
-    axes.plot([], [], color=style.BLACK, linestyle=DASHES, linewidth=0.9, label=_trivial(study))
+    trivial = f"trivial: {'' if study.taught else 'AUC 0.5; '}one answer to all images"
+    axes.plot([], [], color=style.BLACK, linestyle=DASHES, linewidth=0.9, label=trivial)
     for name, (initials, colour) in sources.items():
         if name:
             label = f"{initials}: published, {name}"
             axes.plot([], [], "D", color=colour, markersize=3.6, label=label)
     if any(not one.like for cell in study.cells for one in cell.published):
-        axes.plot(
-            [], [], "D", color=style.GREY, markersize=2.6, fillstyle="none", alpha=0.7,
-            label="published, made otherwise",
-        )  # fmt: skip
-
-
-def _trivial(study: StudyResult) -> str:
-    auc = "" if study.taught else "AUC 0.5; "
-    return f"trivial: {auc}one answer to all images"
+        axes.plot([], [], "D", label="published, made otherwise", **HOLLOW)

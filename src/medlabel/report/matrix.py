@@ -5,42 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.image import AxesImage
 
-from medlabel.evaluate.results import CellResult, StudyResult
+from medlabel.evaluate.results import CellResult, StudyResult, grouped
 from medlabel.params import pool_name
 from medlabel.report import style
-from medlabel.report.text import MINUS, points, shorten
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.colors import Colormap
-    from matplotlib.image import AxesImage
+from medlabel.report.text import MINUS, points, shorten, titled
 
 TILE = 11.5  # mm
 ROOM = 24.0  # mm, names and title around a panel
 BAR = 18.0  # mm, the scale of the colours
 LEAST = 3  # tiles, the width of a panel
 NAME_LENGTH = 16
+GAINS = LinearSegmentedColormap.from_list("gain", [style.VERMILLION, "#FFFFFF", style.BLUE], N=255)
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A square or rectangle of cells.
-
-    Attributes
-    ----------
-    title
-        Name of the images, or nothing.
-    rows, columns
-        Names.
-    cells
-        By row and column.
-    pairs
-        Whether rows and columns are the same classes, so that one triangle holds all.
-    """
+    """Cells by row and column; in pairs these are the same classes, and one triangle holds all."""
 
     title: str
     rows: list[str]
@@ -65,42 +52,29 @@ def draw(study: StudyResult, targets: Sequence[Path]) -> None:
     tall = max(len(panel.rows) for panel in panels)
     tile = min(TILE, (style.TWO_COLUMNS - ROOM * len(panels) - BAR) / sum(across))
     wanted = tile * sum(across) + ROOM * len(panels) + BAR
-    with style.house():
-        figure = style.sheet(
-            tile * tall + ROOM,
-            study.title,
-            _explain(study, panels[0].pairs),
-            phantom=study.phantom,
-            width=max(style.ONE_COLUMN, min(wanted, style.TWO_COLUMNS)),
-        )
+    what = f"Student {MINUS} teacher (percentage points)" if study.taught else "Accuracy (%)"
+    with style.sheet(
+        targets,
+        tile * tall + ROOM,
+        study.title,
+        _explain(study, panels[0].pairs),
+        phantom=study.phantom,
+        width=max(style.ONE_COLUMN, min(wanted, style.TWO_COLUMNS)),
+    ) as figure:
         grid = figure.subplots(1, len(panels), squeeze=False, width_ratios=across)[0]
         limit = max(abs(_shown(cell, study)) for cell in study.cells) or 1.0
         for axes, panel in zip(grid, panels, strict=True):
             picture = _draw_panel(axes, panel, study, limit)
-        bar = figure.colorbar(picture, ax=list(grid), fraction=0.03, pad=0.01, shrink=0.8)
-        bar.set_label(
-            f"Student {MINUS} teacher (percentage points)" if study.taught else "Accuracy (%)"
-        )
-        bar.outline.set_visible(False)
-        style.save(figure, targets)
+        style.colour_bar(figure, picture, grid, what, pad=0.01, shrink=0.8)
 
 
 def _panels(study: StudyResult) -> Iterator[Panel]:
     if len(study.axes) == 2:
-        rows, columns = (axis.values for axis in study.axes)
-        keys = [axis.key for axis in study.axes]
-        cells = {
-            (
-                rows.index(str(getattr(cell, keys[0]))),
-                columns.index(str(getattr(cell, keys[1]))),
-            ): cell
-            for cell in study.cells
-        }
-        yield Panel("", rows, columns, cells, pairs=False)
+        rows, columns = study.axes
+        cells = {(rows.place(cell), columns.place(cell)): cell for cell in study.cells}
+        yield Panel("", rows.values, columns.values, cells, pairs=False)
         return
-    pools: dict[str, list[CellResult]] = {}
-    for cell in study.cells:
-        pools.setdefault(pool_name(cell.images), []).append(cell)
+    pools = grouped(study.cells, lambda cell: pool_name(cell.images))
     # Real images first.
     for name, group in sorted(pools.items(), key=lambda item: item[1][0].phantom):
         classes = list(dict.fromkeys(one for cell in group for one in cell.classes))
@@ -125,31 +99,22 @@ def _shown(cell: CellResult, study: StudyResult) -> float:
     return 100 * found["accuracy"].mean
 
 
-def _colours(study: StudyResult) -> Colormap:
-    import matplotlib as mpl
-    from matplotlib.colors import LinearSegmentedColormap
-
-    if not study.taught:
-        return mpl.colormaps["Blues"]
-    return LinearSegmentedColormap.from_list(
-        "gain", [style.VERMILLION, "#FFFFFF", style.BLUE], N=255
-    )
-
-
 def _draw_panel(axes: Axes, panel: Panel, study: StudyResult, limit: float) -> AxesImage:
     shape = len(panel.rows), len(panel.columns)
     values = np.full(shape, np.nan)
     for place, cell in panel.cells.items():
         values[place] = _shown(cell, study)
     low = -limit if study.taught else min(_shown(cell, study) for cell in study.cells)
-    picture = axes.imshow(values, cmap=_colours(study), vmin=low, vmax=limit, aspect="equal")
+    colours = GAINS if study.taught else mpl.colormaps["Blues"]
+    picture = axes.imshow(values, cmap=colours, vmin=low, vmax=limit, aspect="equal")
     for (row, column), cell in panel.cells.items():
         part = (values[row, column] - low) / ((limit - low) or 1.0)
         dark = abs(part - 0.5) > 0.38 if study.taught else part > 0.6
+        gain = cell.gains.get("accuracy")
         axes.text(
-            column, row, _number(cell, study), ha="center", va="center", fontsize=6.5,
-            weight="bold" if study.taught and _clear(cell) else "normal",
-            color="white" if dark else style.BLACK,
+            column, row, points(gain.mean) if gain else f"{values[row, column]:.1f}",
+            ha="center", va="center", fontsize=6.5, color="white" if dark else style.BLACK,
+            weight="bold" if gain and (gain.low > 0 or gain.high < 0) else "normal",
         )  # fmt: skip
         if panel.pairs and study.taught:
             teacher = f"{100 * cell.arms['teacher']['accuracy'].mean:.0f}"
@@ -161,20 +126,9 @@ def _draw_panel(axes: Axes, panel: Panel, study: StudyResult, limit: float) -> A
     axes.set_yticks(range(shape[0]), [shorten(one, NAME_LENGTH) for one in panel.rows])
     axes.tick_params(length=0)
     axes.grid(visible=False)
-    for side in axes.spines.values():
-        side.set_visible(False)
+    axes.spines[:].set_visible(False)
     if not panel.pairs:
         axes.set(ylabel=study.axes[0].key.capitalize(), xlabel=study.axes[1].key.capitalize())
-    style.entitle(axes, panel.title, drawn=panel.phantom, all_drawn=study.phantom)
+    title = titled(panel.title, panel.phantom)
+    style.entitle(axes, title, drawn=panel.phantom, all_drawn=study.phantom)
     return picture
-
-
-def _number(cell: CellResult, study: StudyResult) -> str:
-    if not study.taught:
-        return f"{_shown(cell, study):.1f}"
-    return points(cell.gains["accuracy"].mean)
-
-
-def _clear(cell: CellResult) -> bool:
-    gain = cell.gains["accuracy"]
-    return gain.low > 0 or gain.high < 0

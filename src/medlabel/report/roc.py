@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 
 from medlabel.evaluate import scores
-from medlabel.evaluate.results import StudyResult
+from medlabel.evaluate.results import StudyResult, grouped
 from medlabel.report import style
 from medlabel.report.sources import Source
-from medlabel.report.text import shorten, with_interval
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-Floats = npt.NDArray[np.float64]
+from medlabel.report.text import MINUS, continued, shorten, titled, with_interval
 
 GRID = np.linspace(0, 1, 201)  # false-positive rates at which curves are averaged
 CELLS = 8  # in one panel at most
@@ -46,19 +42,23 @@ def draw(study: StudyResult, sources: Sequence[Source], targets: Sequence[Path])
     rest: vertical averaging, after Fawcett, An introduction to ROC analysis, Pattern Recognition
     Letters 27 (2006) 861-874. The area under a line is therefore the mean of the areas.
     """
-    groups = list(_groups(sources))
+    groups = [
+        ours[at : at + CELLS]
+        for ours in grouped(sources, lambda one: one.cell.images).values()
+        for at in range(0, len(ours), CELLS)
+    ]
     lines = [groups[at : at + ACROSS] for at in range(0, len(groups), ACROSS)]
     heights = [ABOVE + SQUARE + BELOW + ENTRY * max(map(len, line)) + ABOVE / 2 for line in lines]
-    with style.house():
-        figure = style.sheet(
-            sum(heights),
-            f"ROC curves on the test split: {study.title[0].lower()}{study.title[1:]}",
-            f"Mean over n seeds by vertical averaging; band: lowest to highest seed. With two "
-            f"classes: of class 1; with more, and with several labels an image: mean of each "
-            f"against the rest. AUC: mean over seeds with its {study.interval}.",
-            phantom=study.phantom,
-            by_hand=True,
-        )
+    with style.sheet(
+        targets,
+        sum(heights),
+        f"ROC curves on the test split: {continued(study.title)}",
+        f"Mean over n seeds by vertical averaging; band: lowest to highest seed. With two "
+        f"classes: of class 1; with more, and with several labels an image: mean of each "
+        f"against the rest. AUC: mean over seeds with its {study.interval}.",
+        phantom=study.phantom,
+        by_hand=True,
+    ) as figure:
         top = sum(heights)
         for line, height in zip(lines, heights, strict=True):
             for column, group in enumerate(line):
@@ -66,17 +66,9 @@ def draw(study: StudyResult, sources: Sequence[Source], targets: Sequence[Path])
                 axes = style.place(figure, left, top - ABOVE - SQUARE, SQUARE, SQUARE)
                 _draw_panel(axes, group, study)
             top -= height
-        style.save(figure, targets)
-
-
-def _groups(sources: Sequence[Source]) -> Iterator[list[Source]]:
-    for name in dict.fromkeys(one.cell.images for one in sources):
-        ours = [one for one in sources if one.cell.images == name]
-        yield from (ours[at : at + CELLS] for at in range(0, len(ours), CELLS))
 
 
 def _draw_panel(axes: Axes, group: Sequence[Source], study: StudyResult) -> None:
-    axes.set_axis_on()
     axes.plot([0, 1], [0, 1], color=style.GREY, linewidth=0.6)
     for source, (colour, dashes) in zip(group, LINES, strict=False):
         rates = curves(source)
@@ -84,22 +76,17 @@ def _draw_panel(axes: Axes, group: Sequence[Source], study: StudyResult) -> None
             low, high = rates.min(axis=0), rates.max(axis=0)
             axes.fill_between(GRID, low, high, color=colour, alpha=0.15, linewidth=0)
         found = source.found
-        axes.plot(
-            GRID,
-            rates.mean(axis=0),
-            color=colour,
-            linestyle=dashes,
-            label=f"{shorten(found.name, NAME_LENGTH)}\n"
-            f"n = {found.seeds}: AUC {with_interval('auc', found.arms[found.trained]['auc'])}",
-        )
+        auc = with_interval("auc", found.arms[found.trained]["auc"])
+        label = f"{shorten(found.name, NAME_LENGTH)}\nn = {found.seeds}: AUC {auc}"
+        axes.plot(GRID, rates.mean(axis=0), color=colour, linestyle=dashes, label=label)
     axes.set(
-        xlabel="False-positive rate (1 \N{MINUS SIGN} specificity)",
+        xlabel=f"False-positive rate (1 {MINUS} specificity)",
         ylabel="True-positive rate (sensitivity)",
         xlim=(-0.01, 1.01),
         ylim=(-0.01, 1.01),
     )
     first = group[0].found
-    title = f"{first.images}, n = {first.test_images:,} test images"
+    title = titled(f"{first.images}, n = {first.test_images:,} test images", first.phantom)
     style.entitle(axes, title, drawn=first.phantom, all_drawn=study.phantom)
     axes.legend(
         loc="upper left", bbox_to_anchor=(0, -BELOW / SQUARE), borderaxespad=0,
@@ -107,37 +94,26 @@ def _draw_panel(axes: Axes, group: Sequence[Source], study: StudyResult) -> None
     )  # fmt: skip
 
 
-def curves(source: Source) -> Floats:
-    """Return the true-positive rates of each seed at the false-positive rates of `GRID`.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64 (seeds, len(GRID)).
-    """
-    table, task = source.predictions(), source.found.task
-    names = {
-        prefix: [name for name in table.columns if name.startswith(prefix)]
-        for prefix in ("label_", "p_")
-    }
+def curves(source: Source) -> scores.Floats:
+    """Return each seed's true-positive rates at the false-positive ones of `GRID`, (seeds, 201)."""
     found = []
-    for _, one in table.groupby("seed"):
-        labels, given = (one[names[prefix]].to_numpy() for prefix in ("label_", "p_"))
-        asked = scores.questions(task, labels, given)
+    for _, one in source.predictions().groupby("seed"):
+        labels, given = (
+            one[[name for name in one.columns if name.startswith(prefix)]].to_numpy()
+            for prefix in ("label_", "p_")
+        )
+        asked = scores.questions(source.found.task, labels, given)
         found.append(np.mean([rates_of(truth, answers) for truth, answers in asked], axis=0))
     return np.array(found)
 
 
-def rates_of(positive: npt.NDArray[np.bool_], answers: npt.NDArray[np.floating[Any]]) -> Floats:
+def rates_of(
+    positive: npt.NDArray[np.bool_], answers: npt.NDArray[np.floating[Any]]
+) -> scores.Floats:
     """Return the true-positive rate at each false-positive rate of `GRID`.
 
-    Parameters
-    ----------
-    positive
-        Whether each image is of the class, (n,); both kinds occur.
-    answers
-        Score of each image, (n,); images of equal scores are told apart by chance, on a straight
-        line.
+    `positive` says whether each image is of the class, (n,), and both kinds occur; images of equal
+    scores, `answers`, (n,), are told apart by chance, on a straight line.
     """
     from sklearn.metrics import roc_curve
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from medlabel.data import archive, mixtures
 from medlabel.report import style
 from medlabel.report.sources import Source
 from medlabel.report.text import readable, shorten
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 ROWS, COLUMNS = 4, 8
 PANELS = 2  # side by side
@@ -32,30 +29,29 @@ def draw(source: Source, targets: Sequence[Path]) -> None:
         archive.pixels(opened, _spaced(table), 3, projection=projection) for _, _, table in classes
     ]
     edge = " × ".join(map(str, pictures[0].shape[1:3]))
-    with style.house():
-        panel = (style.TWO_COLUMNS - GAP * (PANELS + 1)) / PANELS
-        grid = panel * ROWS / COLUMNS
-        body = -(-len(classes) // PANELS) * (grid + HEADING) + GAP
-        figure = style.sheet(
-            body,
-            f"Training images, with their true classes: {readable(source.cell.images)}",
-            f"Up to {ROWS * COLUMNS} of each class, evenly spaced over all n; {edge} pixels.",
-            phantom=source.found.phantom,
-            by_hand=True,
-        )
+    panel = (style.TWO_COLUMNS - GAP * (PANELS + 1)) / PANELS
+    grid = panel * ROWS / COLUMNS
+    body = -(-len(classes) // PANELS) * (grid + HEADING) + GAP
+    with style.sheet(
+        targets,
+        body,
+        f"Training images, with their true classes: {readable(source.cell.images)}",
+        f"Up to {ROWS * COLUMNS} of each class, evenly spaced over all n; {edge} pixels.",
+        phantom=source.found.phantom,
+        by_hand=True,
+    ) as figure:
         for index, (name, origin, table) in enumerate(classes):
             line, column = divmod(index, PANELS)
             left, top = GAP + column * (panel + GAP), body - line * (grid + HEADING)
             heading = f"{shorten(name, 30)}  (n = {len(table):,})"
             style.write(figure, left, top - 4.0, heading, weight="bold", fontsize=8)
             style.write(figure, left, top - HEADING + 1.2, origin, color=style.GREY, fontsize=6.5)
-            axes = style.place(figure, left, top - HEADING - grid, panel, grid)
-            style.show(axes, montage(pictures[index]))
-        style.save(figure, targets)
+            style.show(
+                figure, left, top - HEADING - grid, panel, montage(pictures[index]), height=grid
+            )
 
 
 def _of_mixture(source: Source) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """Give name, origin and images of each class, those of the pool that the teacher labels."""
     mixture = source.mixture
     assert mixture is not None
     table = mixtures.read_pool(source.pool())
@@ -68,8 +64,6 @@ def _of_mixture(source: Source) -> Iterator[tuple[str, str, pd.DataFrame]]:
 def _of_file(
     source: Source, opened: dict[str, archive.Archive]
 ) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    import pandas as pd
-
     ((dataset, images),) = opened.items()
     labels = images.labels["train"]
     for label, name in enumerate(source.found.classes):
@@ -86,12 +80,7 @@ def _spaced(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def montage(images: np.ndarray) -> np.ndarray:
-    """Lay images out in 4 rows of 8 with white gaps.
-
-    Parameters
-    ----------
-    images
-        uint8 (n, H, W, 3) with n up to 32.
+    """Lay up to 32 images, uint8 (n, H, W, 3), out in 4 rows of 8 with white gaps.
 
     Returns
     -------

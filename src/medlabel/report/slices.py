@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.figure import Figure
 
-from medlabel.evaluate.results import StudyResult
+from medlabel.evaluate.results import StudyResult, grouped
 from medlabel.params import Recipe
 from medlabel.randomness import torch_seed
 from medlabel.report import style
 from medlabel.report.sources import Source
-from medlabel.report.text import shorten, titled
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from medlabel.report.text import continued, shorten, titled
 
 Volume = npt.NDArray[np.float32]
 
@@ -33,38 +30,34 @@ TILE = (style.TWO_COLUMNS - MARGIN - 2 * GAP) / (LABELS * len(VIEWS)) - SPACE
 
 def draw(study: StudyResult, sources: Sequence[Source], targets: Sequence[Path]) -> None:
     """Draw a volume of each of two labels, as read and augmented as each recipe does it."""
-    files: dict[str, list[Source]] = {}
-    for source in sources:
-        files.setdefault(source.cell.images, []).append(source)
+    files = grouped(sources, lambda one: one.cell.images)
     lines = {name: _lines(group) for name, group in files.items()}
     heights = {name: HEADING + len(some) * (TILE + SPACE) + GAP for name, some in lines.items()}
-    with style.house():
-        figure = style.sheet(
-            sum(heights.values()),
-            f"Volumes: {study.title[0].lower()}{study.title[1:]}",
-            f"Training volumes. Of each (grey: 0 to 1) the slice with the highest mean along each "
-            f"axis, and the maximum projection along the first. Augmentations are random, each "
-            f"applied with probability 1/2; shown is the one of {DRAWS} draws that changes the "
-            f"volume most.",
-            phantom=study.phantom,
-            by_hand=True,
-        )
+    with style.sheet(
+        targets,
+        sum(heights.values()),
+        f"Volumes: {continued(study.title)}",
+        f"Training volumes. Of each (grey: 0 to 1) the slice with the highest mean along each "
+        f"axis, and the maximum projection along the first. Augmentations are random, each "
+        f"applied with probability 1/2; shown is the one of {DRAWS} draws that changes the "
+        f"volume most.",
+        phantom=study.phantom,
+        by_hand=True,
+    ) as figure:
         top = sum(heights.values())
         for name, group in files.items():
             _draw_file(figure, group[0], lines[name], top)
             top -= heights[name]
-        style.save(figure, targets)
 
 
 def _lines(group: Sequence[Source]) -> dict[str, Recipe | None]:
     """Name each line of a file, with the recipe that augments it: equal ones once."""
     found: dict[str, Recipe | None] = {"as read": None}
-    known: list[tuple[str, ...]] = []
+    known: list[Sequence[str]] = [[]]
     for source in group:
         recipe = source.settings.recipe
-        names = tuple(recipe.augmentations)
-        if names and names not in known:
-            known.append(names)
+        if recipe.augmentations not in known:
+            known.append(recipe.augmentations)
             found[source.cell.recipe] = recipe
     return found
 
@@ -91,12 +84,10 @@ def _draw_file(figure: Figure, source: Source, lines: dict[str, Recipe | None], 
             bottom = top - HEADING - (number + 1) * (TILE + SPACE)
             for column, picture in enumerate(views(changed)):
                 x = left + column * (TILE + SPACE)
-                style.show(style.place(figure, x, bottom, TILE, TILE), picture)
+                style.show(figure, x, bottom, TILE, picture)
         for column, text in enumerate(VIEWS):
-            x = left + column * (TILE + SPACE)
-            style.write(
-                figure, x, top - HEADING + 1.2, text, fontsize=style.SMALL_SIZE, color=style.GREY
-            )
+            x, y = left + column * (TILE + SPACE), top - HEADING + 1.2
+            style.write(figure, x, y, text, fontsize=style.SMALL_SIZE, color=style.GREY)
 
 
 def augmented(volume: Volume, recipe: Recipe, source: Source) -> Volume:

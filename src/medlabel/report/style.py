@@ -7,20 +7,22 @@ mm across one, and no letter smaller than 6 points.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from medlabel.errors import MedlabelError
 from medlabel.files import replacing
-from medlabel.report.text import PHANTOM_MARK, titled
+from medlabel.report.text import PHANTOM_MARK
 
 TWO_COLUMNS = 180.0  # mm
 ONE_COLUMN = 88.0  # mm
@@ -72,17 +74,22 @@ _SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "medlabel",
 }
+_METADATA: dict[str, Any] = {
+    ".svg": {"Date": None, "Creator": "medlabel"},
+    ".png": {"Software": None},
+}
+_STAMP: dict[str, Any] = {
+    "weight": "bold",
+    "color": VERMILLION,
+    "ha": "center",
+    "va": "center",
+    "in_layout": False,
+}
 
 
-def house() -> AbstractContextManager[None]:
-    """Return a context in which figures are drawn and saved in the house style.
-
-    It starts from matplotlib's own defaults, so that a reader's matplotlibrc changes no byte.
-    """
-    return mpl.rc_context({**mpl.rcParamsDefault, **_SETTINGS, "backend": "agg"})
-
-
+@contextmanager
 def sheet(
+    targets: Sequence[Path],
     body: float,
     title: str,
     subtitle: str,
@@ -90,11 +97,16 @@ def sheet(
     phantom: bool,
     width: float = TWO_COLUMNS,
     by_hand: bool = False,
-) -> Figure:
-    """Return an empty figure under its title, with room for axes below.
+) -> Iterator[Figure]:
+    """Give an empty figure in the house style to draw in, and save it in the end.
+
+    Equal figures give equal bytes: they start from matplotlib's own defaults, not from a reader's
+    matplotlibrc, and neither dates nor software versions are written.
 
     Parameters
     ----------
+    targets
+        Files to write, .svg or .png.
     body
         Height below the title in mm.
     title, subtitle
@@ -104,14 +116,41 @@ def sheet(
     width
         In mm.
     by_hand
-        The caller puts every part at its place (`place`, `write`); otherwise axes are laid out
-        automatically.
+        The caller puts every part at its place (`place`, `write`, `show`); otherwise axes are laid
+        out automatically.
+
+    Raises
+    ------
+    MedlabelError
+        When a target ends neither in .svg nor in .png.
     """
+    for target in targets:
+        if target.suffix not in _METADATA:
+            raise MedlabelError(
+                f"{target}: expected a figure to end in {' or '.join(_METADATA)}, found "
+                f"{target.suffix or 'no suffix'!r}."
+            )
+    with mpl.rc_context({**mpl.rcParamsDefault, **_SETTINGS, "backend": "agg"}):
+        figure = _titled(body, title, subtitle, phantom, width, by_hand)
+        yield figure
+        # Laid out once, all formats have their parts at the same places.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        for target in targets:
+            with replacing(target) as partial:
+                figure.savefig(partial, dpi=DPI, metadata=_METADATA[target.suffix])
+
+
+def _titled(
+    body: float, title: str, subtitle: str, phantom: bool, width: float, by_hand: bool
+) -> Figure:
     figure = Figure(figsize=(width * MM, body * MM))
     FigureCanvasAgg(figure)
-    lines = [(line, TITLE_SIZE, "bold", BLACK) for line in _wrap(figure, title, TITLE_SIZE, "bold")]
-    lines += [
-        (line, TEXT_SIZE, "normal", GREY) for line in _wrap(figure, subtitle, TEXT_SIZE, "normal")
+    parts = [(title, TITLE_SIZE, "bold", BLACK), (subtitle, TEXT_SIZE, "normal", GREY)]
+    lines = [
+        (line, size, weight, colour)
+        for text, size, weight, colour in parts
+        for line in _wrap(figure, text, size, weight)
     ]
     if phantom:
         lines.insert(0, (PHANTOM_MARK, TITLE_SIZE, "bold", VERMILLION))
@@ -127,7 +166,10 @@ def sheet(
         )
         top -= _line_height(size)
     if phantom:
-        _watermark(figure, width, height)
+        size = 0.36 * min(width, 1.6 * height)
+        figure.text(
+            0.5, 0.45, "PHANTOM", fontsize=size, alpha=0.13, rotation=25, zorder=100, **_STAMP
+        )
     return figure
 
 
@@ -149,26 +191,9 @@ def _wrap(figure: Figure, text: str, points: float, weight: str) -> list[str]:
     return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
 
 
-def _watermark(figure: Figure, width: float, height: float) -> None:
-    figure.text(
-        0.5,
-        0.45,
-        "PHANTOM",
-        fontsize=0.36 * min(width, 1.6 * height),
-        weight="bold",
-        color=VERMILLION,
-        alpha=0.13,
-        rotation=25,
-        ha="center",
-        va="center",
-        zorder=100,
-        in_layout=False,
-    )
-
-
-def entitle(axes: Axes, name: str, *, drawn: bool, all_drawn: bool, **properties: Any) -> None:
+def entitle(axes: Axes, title: str, *, drawn: bool, all_drawn: bool, **properties: Any) -> None:
     """Give a panel its title; one of drawn images is marked, and stamped where others are real."""
-    axes.set_title(titled(name, drawn), color=VERMILLION if drawn else BLACK, **properties)
+    axes.set_title(title, color=VERMILLION if drawn else BLACK, **properties)
     if drawn and not all_drawn:
         stamp(axes)
 
@@ -176,27 +201,14 @@ def entitle(axes: Axes, name: str, *, drawn: bool, all_drawn: bool, **properties
 def stamp(axes: Axes) -> None:
     """Stamp a panel as drawn rather than measured, where the figure as a whole is not."""
     axes.text(
-        0.5,
-        0.5,
-        "PHANTOM",
-        transform=axes.transAxes,
-        fontsize=16,
-        weight="bold",
-        color=VERMILLION,
-        alpha=0.2,
-        ha="center",
-        va="center",
-        zorder=3,
-        in_layout=False,
+        0.5, 0.5, "PHANTOM", transform=axes.transAxes, fontsize=16, alpha=0.2, zorder=3, **_STAMP
     )
 
 
 def place(figure: Figure, x: float, y: float, width: float, height: float) -> Axes:
-    """Add axes for an image at a place in mm from the lower left, of a figure laid out by hand."""
+    """Add axes at a place in mm from the lower left, to a figure laid out by hand."""
     across, up = figure.get_size_inches() / MM
-    axes = figure.add_axes((x / across, y / up, width / across, height / up))
-    axes.set_axis_off()
-    return axes
+    return figure.add_axes((x / across, y / up, width / across, height / up))
 
 
 def write(figure: Figure, x: float, y: float, text: str, **properties: Any) -> None:
@@ -205,10 +217,32 @@ def write(figure: Figure, x: float, y: float, text: str, **properties: Any) -> N
     figure.text(x / across, y / up, text, **properties)
 
 
-def show(axes: Axes, image: np.ndarray) -> None:
-    """Show an RGB image, uint8 (H, W, 3), pixel by pixel: nothing is smoothed."""
+def show(
+    figure: Figure, x: float, y: float, width: float, image: np.ndarray, height: float = 0.0
+) -> None:
+    """Show an RGB image, uint8 (H, W, 3), pixel by pixel, at a place in mm; square by default."""
+    axes = place(figure, x, y, width, height or width)
+    axes.set_axis_off()
     # "none" leaves the SVG its original pixels; "nearest" would resample them to 72 dpi.
     axes.imshow(image, interpolation="none", aspect="equal")
+
+
+def colour_bar(
+    figure: Figure, picture: ScalarMappable, axes: Iterable[Axes], label: str, **properties: Any
+) -> None:
+    """Put the scale of a picture's colours beside some axes."""
+    bar = figure.colorbar(picture, ax=list(axes), fraction=0.03, **properties)
+    bar.set_label(label)
+    bar.outline.set_visible(False)
+
+
+def legend(figure: Figure, columns: int) -> None:
+    """Write one legend below all panels, with each of their entries once."""
+    entries: dict[str, Artist] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=columns)
 
 
 def jitter(count: int) -> np.ndarray:
@@ -218,31 +252,3 @@ def jitter(count: int) -> np.ndarray:
     """
     golden = (np.sqrt(5) - 1) / 2
     return np.asarray((np.arange(1, count + 1) * golden) % 1 - 0.5)
-
-
-def save(figure: Figure, targets: Sequence[Path]) -> None:
-    """Save a figure to each target, in the format that its suffix names.
-
-    Equal figures give equal bytes: neither dates nor software versions are written.
-
-    Raises
-    ------
-    MedlabelError
-        When a target ends neither in .svg nor in .png.
-    """
-    metadata = {
-        ".svg": {"Date": None, "Creator": "medlabel"},
-        ".png": {"Software": None},
-    }
-    for target in targets:
-        if target.suffix not in metadata:
-            raise MedlabelError(
-                f"{target}: expected a figure to end in {' or '.join(metadata)}, found "
-                f"{target.suffix or 'no suffix'!r}."
-            )
-    # Laid out once, all formats have their parts at the same places.
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
-    for target in targets:
-        with replacing(target) as partial:
-            figure.savefig(partial, dpi=DPI, metadata=metadata[target.suffix])

@@ -89,6 +89,11 @@ def with_interval(metric: Metric, estimate: Estimate) -> str:
     return f"{mean} ({low} to {high})"
 
 
+def continued(title: str) -> str:
+    """Return a title as it goes on after a colon."""
+    return f"{title[0].lower()}{title[1:]}"
+
+
 def titled(name: str, phantom: bool) -> str:
     """Return the name of images, with PHANTOM in capitals before drawn ones."""
     return f"PHANTOM {readable(name.removeprefix('phantom_'))}" if phantom else readable(name)

@@ -5,20 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from medlabel.evaluate.results import StudyResult
 from medlabel.report import style
 from medlabel.report.sources import Source
-from medlabel.report.text import shorten, titled
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
+from medlabel.report.text import continued, shorten, titled
 
 ACROSS = 4  # cells side by side
 SHOWN = 12  # cells, the first ones
@@ -36,58 +31,48 @@ def draw(study: StudyResult, sources: Sequence[Source], targets: Sequence[Path])
     across = min(ACROSS, len(shown))
     lines = math.ceil(len(shown) / across)
     alone = len(shown) == 1
-    with style.house():
-        figure = style.sheet(
-            (52 if alone else lines * (2 * HEIGHT + AROUND)) + LEGEND,
-            f"Training: {study.title[0].lower()}{study.title[1:]}",
-            f"One line a seed (n in each title); of more than {FEW} seeds, the mean and the range "
-            f"that holds the central {100 * study.confidence:g} % of those still training. "
-            f"Validation chooses the epoch whose weights are kept.",
-            phantom=study.phantom,
-        )
+    with style.sheet(
+        targets,
+        (52 if alone else lines * (2 * HEIGHT + AROUND)) + LEGEND,
+        f"Training: {continued(study.title)}",
+        f"One line a seed (n in each title); of more than {FEW} seeds, the mean and the range "
+        f"that holds the central {100 * study.confidence:g} % of those still training. "
+        f"Validation chooses the epoch whose weights are kept.",
+        phantom=study.phantom,
+    ) as figure:
         shape = (1, 2) if alone else (2 * lines, across)
         grid = figure.subplots(*shape, squeeze=False)
         for place in range(lines * across):
             line, column = divmod(place, across)
             pair = grid[0] if alone else grid[2 * line : 2 * line + 2, column]
             if place < len(shown):
-                _draw_cell(pair[0], pair[1], shown[place], study, study.confidence)
+                _draw_cell(pair[0], pair[1], shown[place], study)
             else:
                 for axes in pair:
                     axes.remove()
-        handles = _entries(grid)
-        figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=4)
-        style.save(figure, targets)
+        style.legend(figure, 4)
 
 
-def _draw_cell(
-    loss: Axes, score: Axes, source: Source, study: StudyResult, confidence: float
-) -> None:
-    table, recipe = source.curves(), source.settings.recipe
-    chosen = "auc" if recipe.select == "auc" else "accuracy"
-    _draw_lines(loss, table, {part: f"{part}_loss" for part in PARTS}, 1.0, confidence)
-    names = {"val": "val_auc"} if chosen == "auc" else {part: f"{part}_accuracy" for part in PARTS}
-    unit = 1.0 if chosen == "auc" else 100.0
-    _draw_lines(score, table, names, unit, confidence)
-    _draw_kept(loss if chosen == "accuracy" else score, table, recipe.select, unit)
+def _draw_cell(loss: Axes, score: Axes, source: Source, study: StudyResult) -> None:
+    table, recipe, found = source.curves(), source.settings.recipe, source.found
+    by_auc = recipe.select == "auc"
+    names = {"val": "val_auc"} if by_auc else {part: f"{part}_accuracy" for part in PARTS}
+    unit = 1.0 if by_auc else 100.0
+    _draw_lines(loss, table, {part: f"{part}_loss" for part in PARTS}, 1.0, study.confidence)
+    _draw_lines(score, table, names, unit, study.confidence)
+    _draw_kept(score if by_auc else loss, table, recipe.select, unit)
     for axes in (loss, score):
         axes.set_xlim(0.4, max(recipe.epochs, int(table["epoch"].max())) + 0.6)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.set_xlabel("Epoch")
         _draw_milestones(axes, source)
     loss.set_ylabel("Loss (nats)")
-    agreement = "Agreement with teacher" if source.found.taught else "Accuracy"
-    score.set_ylabel("Validation AUC" if chosen == "auc" else f"{agreement} (%)")
-    found = source.found
+    agreement = "Agreement with teacher" if found.taught else "Accuracy"
+    score.set_ylabel("Validation AUC" if by_auc else f"{agreement} (%)")
     name = "" if found.label == found.images else f"\n{shorten(found.name, NAME_LENGTH)}"
-    loss.set_title(
-        f"{shorten(titled(found.images, found.phantom), NAME_LENGTH)}{name}\nn = {found.seeds}",
-        fontsize=6.5,
-        linespacing=1.25,
-        color=style.VERMILLION if found.phantom else style.BLACK,
-    )
-    if found.phantom and not study.phantom:
-        style.stamp(loss)
+    title = f"{shorten(titled(found.images, found.phantom), NAME_LENGTH)}{name}\nn = {found.seeds}"
+    drawn, all_drawn = found.phantom, study.phantom
+    style.entitle(loss, title, drawn=drawn, all_drawn=all_drawn, fontsize=6.5, linespacing=1.25)
 
 
 def _draw_lines(
@@ -130,12 +115,3 @@ def _draw_milestones(axes: Axes, source: Source) -> None:
             math.ceil(part * recipe.epochs) + 0.5, color=style.GREY, linestyle=(0, (1, 1.5)),
             linewidth=0.9, label="learning rate lowered",
         )  # fmt: skip
-
-
-def _entries(grid: np.ndarray) -> dict[str, Artist]:
-    """Return each entry of the panels' legends once."""
-    found: dict[str, Artist] = {}
-    for axes in grid.ravel():
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    return found
