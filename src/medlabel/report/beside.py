@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from medlabel.evaluate.results import CellResult, Metric, Published, StudyResult
+import pandas as pd
+
+from medlabel.evaluate.results import CellResult, Metric, StudyResult
 from medlabel.params import Contrastive
 from medlabel.report.sources import Source
-from medlabel.report.table import Table
+from medlabel.report.table import Table, distinct
 from medlabel.report.text import (
     METRICS,
     MINUS,
@@ -20,9 +21,6 @@ from medlabel.report.text import (
     value,
     with_interval,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 HEADLINES: tuple[Metric, ...] = ("accuracy", "auc")
 # The capstone study, whose effect `main` reproduces on images that are at hand.
@@ -37,41 +35,42 @@ def alike(study: StudyResult) -> Table:
         title="Beside published values made alike",
         note=f"Same images, network, recipe, size, epochs and batches. Difference: this study "
         f"{MINUS} published. Within: the published value lies in this study's {study.interval}.",
-        header=("Cell", "Metric", "This study", "Published", "Difference", "Within", "Source"),
-        rows=tuple(
-            (
-                cell.label,
-                heading(metric),
-                with_interval(metric, cell.arms[cell.trained][metric]),
-                value(metric, one.value),
-                change(metric, one.difference),
-                "yes" if one.within else "no",
-                entry.source,
-            )
+        rows=[
+            {
+                "Cell": cell.label,
+                "Metric": heading(metric),
+                "This study": with_interval(metric, cell.arms[cell.trained][metric]),
+                "Published": value(metric, one.value),
+                "Difference": change(metric, one.difference),
+                "Within": "yes" if one.within else "no",
+                "Source": entry.source,
+            }
             for cell in study.cells
             for entry in cell.published
             if entry.like
             for metric, one in entry.scores.items()
-        ),
+        ],
     )
 
 
 def otherwise(study: StudyResult) -> Table:
     """List published values of the same images and network that were made otherwise."""
-    rows = dict.fromkeys(
-        (
-            cell.images,
-            entry.model,
-            entry.recipe,
-            *_settings(entry),
-            *(
-                value(metric, entry.scores[metric].value) if metric in entry.scores else NONE
-                for metric in HEADLINES
-            ),
-            "yes" if entry.doubtful else "",
-            entry.source,
-            entry.note or "",
-        )
+    rows = distinct(
+        {
+            "Images": cell.images,
+            "Network": entry.model,
+            "Recipe": entry.recipe,
+            "Pixels": (entry.image_size or NONE).replace("->", "→"),
+            "Epochs": str(entry.epochs or NONE),
+            "Batch": str(entry.batch_size or NONE),
+            **{
+                heading(one): value(one, entry.scores[one].value) if one in entry.scores else NONE
+                for one in HEADLINES
+            },
+            "Doubtful": "yes" if entry.doubtful else "",
+            "Source": entry.source,
+            "Note": entry.note or "",
+        }
         for cell in study.cells
         for entry in cell.published
         if not entry.like
@@ -79,46 +78,21 @@ def otherwise(study: StudyResult) -> Table:
     return Table(
         title="Published values of the same images and network, made otherwise",
         note=f"For orientation only: another recipe, image size, length or batch. Doubtful: the "
-        f"source contradicts itself or others ({sum(row[-3] == 'yes' for row in rows)} of "
+        f"source contradicts itself or others ({sum(row['Doubtful'] == 'yes' for row in rows)} of "
         f"{len(rows)}).",
-        header=(
-            "Images",
-            "Network",
-            "Recipe",
-            "Pixels",
-            "Epochs",
-            "Batch",
-            *map(heading, HEADLINES),
-            "Doubtful",
-            "Source",
-            "Note",
-        ),
-        rows=tuple(rows),
+        rows=rows,
     )
-
-
-def _settings(entry: Published) -> tuple[str, str, str]:
-    pixels = NONE if entry.image_size is None else entry.image_size.replace("->", "→")
-    epochs, batch = (NONE if one is None else str(one) for one in (entry.epochs, entry.batch_size))
-    return pixels, epochs, batch
 
 
 def capstone(study: StudyResult, source: Source, published: pd.DataFrame) -> Table:
     """Put the capstone study's numbers beside those of one cell on the same kinds of image."""
     cell = study.cells[0]
     ours = len(study.cells) == 1 and cell.taught and set(cell.classes) == CAPSTONE_CLASSES
-    rows = []
-    if ours and not cell.phantom:
-        rows = [*_our_rows(cell), *_their_rows(published)]
-    return Table(
-        title="Beside the published study",
-        note=_caveat(source) if rows else "",
-        header=("Model", "What", "Accuracy (%)", "Trivial (%)", "Source", "Note"),
-        rows=tuple(rows),
-    )
+    rows = [*_our_rows(cell), *_their_rows(published)] if ours and not cell.phantom else []
+    return Table("Beside the published study", _caveat(source) if rows else "", rows)
 
 
-def _our_rows(cell: CellResult) -> Iterator[tuple[str, ...]]:
+def _our_rows(cell: CellResult) -> Iterator[dict[str, str]]:
     gains = " and ".join(
         f"{points(cell.gains[metric].mean, 2)} points {METRICS[metric][0]}"
         for metric in ("accuracy", "f1")
@@ -126,35 +100,30 @@ def _our_rows(cell: CellResult) -> Iterator[tuple[str, ...]]:
     notes = {"teacher": f"mean, {cell.repeats}", "student": f"mean, {cell.repeats}; gain {gains}"}
     for arm, found in cell.arms.items():
         if arm in notes:
-            score = value("accuracy", found["accuracy"].mean)
-            trivial = value("accuracy", cell.trivial_accuracy)
-            yield (
-                str(cell.encoder),
-                f"{arm}, held-out images",
-                score,
-                trivial,
-                "this study",
-                notes[arm],
-            )
+            yield {
+                "Model": str(cell.encoder),
+                "What": f"{arm}, held-out images",
+                "Accuracy (%)": value("accuracy", found["accuracy"].mean),
+                "Trivial (%)": value("accuracy", cell.trivial_accuracy),
+                "Source": "this study",
+                "Note": notes[arm],
+            }
 
 
-def _their_rows(published: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+def _their_rows(published: pd.DataFrame) -> Iterator[dict[str, str]]:
     theirs = published[published["dataset"] == CAPSTONE]
     for row in theirs.to_dict("records"):
-        score = (
-            f"gain {points(row['gain'], 0)}"
-            if row["acc"] is None
-            else value("accuracy", row["acc"])
-        )
-        trivial = value("accuracy", CAPSTONE_TRIVIAL)
-        yield (
-            row["model"],
-            readable(row["recipe"]),
-            score,
-            trivial,
-            row["source"],
-            row["note"] or "",
-        )
+        gain = row["acc"] is None
+        yield {
+            "Model": row["model"],
+            "What": readable(row["recipe"]),
+            "Accuracy (%)": f"gain {points(row['gain'], 0)}"
+            if gain
+            else value("accuracy", row["acc"]),
+            "Trivial (%)": value("accuracy", CAPSTONE_TRIVIAL),
+            "Source": row["source"],
+            "Note": row["note"] or "",
+        }
 
 
 def _caveat(source: Source) -> str:

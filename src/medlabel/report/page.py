@@ -35,18 +35,8 @@ def write(
 ) -> None:
     """Write the report as one HTML file that loads nothing from elsewhere.
 
-    Parameters
-    ----------
-    study
-        Its results.
-    sources
-        Of its cells.
-    figures
-        .svg or .png file and caption of each figure, by name.
-    contents
-        Tables.
-    target
-        HTML file to write.
+    `figures` gives the .svg or .png file and the caption of each figure by its name, `contents` the
+    tables.
 
     Raises
     ------
@@ -54,12 +44,13 @@ def write(
         When a file is missing or damaged.
     """
     params, layout = sources[0].params, sources[0].layout
-    archives = _archives(sources)
+    archives = dict.fromkeys(one for source in sources for one in source.archive_files.items())
     facts = [
         _read_facts(Path(path).with_suffix(".json"))
         for name, path in archives
         if not catalogue.is_phantom(name)
     ]
+    teachers = dict.fromkeys(str(one) for source in sources for one in source.cell.teachers)
     environment = Environment(
         loader=PackageLoader("medlabel", "report"),
         autoescape=True,
@@ -78,19 +69,11 @@ def write(
         datasets=facts,
         phantoms=list(dict.fromkeys(name for name, _ in archives if catalogue.is_phantom(name))),
         non_commercial=sorted({one["flag"] for one in facts if one["non_commercial"]}),
-        teachers=[_teacher(layout, name) for name in _teachers(sources)],
+        teachers=[(name, list(_flatten(_provenance(layout, name)))) for name in teachers],
         versions=_versions(sources),
     )
     with files.replacing(target) as partial:
         partial.write_text(text, encoding="utf-8")
-
-
-def _archives(sources: Sequence[Source]) -> list[tuple[str, str]]:
-    found: dict[tuple[str, str], None] = {}
-    for source in sources:
-        images = source.mixture or source.cell.images
-        found |= dict.fromkeys(source.layout.archives(images).items())
-    return list(found)
 
 
 def _read_facts(path: Path) -> dict[str, Any]:
@@ -113,13 +96,8 @@ def _figure(name: str, path: Path, caption: str) -> dict[str, str]:
     }
 
 
-def _teachers(sources: Sequence[Source]) -> list[str]:
-    return list(dict.fromkeys(str(one) for source in sources for one in source.cell.teachers))
-
-
-def _teacher(layout: Layout, name: str) -> tuple[str, list[tuple[str, str]]]:
-    path = Path(layout.encoder(name)) / "provenance.json"
-    return name, list(_flatten(files.read_json(path, "pretrain")))
+def _provenance(layout: Layout, teacher: str) -> Any:
+    return files.read_json(Path(layout.encoder(teacher)) / "provenance.json", "pretrain")
 
 
 def _flatten(content: Any, path: str = "") -> Iterator[tuple[str, str]]:

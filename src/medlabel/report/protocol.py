@@ -40,15 +40,8 @@ SCALED = ("adrenalmnist3d", "vesselmnist3d")  # shapes, whose intensities are sc
 def differences(settings: TrainingSettings) -> list[str]:
     """Say in which settings a training on one file differs from the published protocol.
 
-    Parameters
-    ----------
-    settings
-        A phantom has no published protocol, which is a difference too.
-
-    Returns
-    -------
-    list of str
-        Such as ``"epochs 3 (100)"``, the published value in brackets; empty when there is none.
+    Each such as ``"epochs 3 (100)"``, the published value in brackets. A phantom has no published
+    protocol, which is a difference too.
     """
     return list(_differences(settings))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from medlabel.evaluate import published
@@ -31,23 +32,13 @@ from medlabel.report.sources import Source, gather
 
 SUFFIXES = (".svg", ".png")
 
-Draw = Callable[[Sequence[Path]], None]
-Drawing = tuple[str, str, Draw]  # name, caption, function of the files to write
+Drawing = tuple[str, str, Callable[[Sequence[Path]], None]]  # name, caption, what writes its files
 
 
 def write(params: Params, study: str, layout: Layout, published_table: Path) -> None:
-    """Draw every figure of a study in SVG and PNG, then write its tables and its page.
+    """Draw every figure of an evaluated study in SVG and PNG, then write its tables and its page.
 
-    Parameters
-    ----------
-    params
-        All parameters.
-    study
-        One of its studies, evaluated.
-    layout
-        Where everything lies; the folder of figures is emptied first.
-    published_table
-        Table of published values with their sources.
+    The folder of figures is emptied first.
 
     Raises
     ------
@@ -72,31 +63,25 @@ def write(params: Params, study: str, layout: Layout, published_table: Path) -> 
 def _main(study: StudyResult) -> Drawing:
     """Choose the study's own figure by its kind of axis."""
     if study.kind == "none" and study.taught:
-        return (
-            "boxplots",
+        caption = (
             "What the student gains on its teacher, repeat by repeat; and each arm's own accuracy "
-            "beside its controls.",
-            lambda targets: boxplots.draw(study, targets),
+            "beside its controls."
         )
+        return "boxplots", caption, partial(boxplots.draw, study)
     if study.kind == "number":
-        return (
-            "curve",
+        caption = (
             "The student's accuracy against its teacher's: above the line, and in the shaded part, "
-            "the student helps.",
-            lambda targets: curve.draw(study, targets),
+            "the student helps."
         )
+        return "curve", caption, partial(curve.draw, study)
     if study.kind == "matrix":
-        return (
-            "matrix",
-            "What the student gains on its teacher in every combination.",
-            lambda targets: matrix.draw(study, targets),
-        )
-    return (
-        "intervals",
+        caption = "What the student gains on its teacher in every combination."
+        return "matrix", caption, partial(matrix.draw, study)
+    caption = (
         "Scores of every cell, each repeat and the mean with its interval. Overlapping intervals "
-        "are not progress.",
-        lambda targets: intervals.draw(study, targets),
+        "are not progress."
     )
+    return "intervals", caption, partial(intervals.draw, study)
 
 
 def _more(study: StudyResult, sources: Sequence[Source]) -> Iterator[Drawing]:
@@ -105,42 +90,23 @@ def _more(study: StudyResult, sources: Sequence[Source]) -> Iterator[Drawing]:
     of_first = "" if len(sources) == 1 else f" Of the first cell: {first.found.label}."
     official = [source for source in sources if source.mixture is None]
     if first.found.taught:
-        yield (
-            "corrections",
-            f"Images that the teacher mislabelled and the student corrected, and the reverse."
-            f"{of_first}",
-            lambda targets: corrections.draw(first, targets),
-        )
+        caption = "Images that the teacher mislabelled and the student corrected, and the reverse."
+        yield "corrections", f"{caption}{of_first}", partial(corrections.draw, first)
     if first.found.confusion:
-        yield (
-            "confusion",
-            f"Which classes are taken for which.{of_first}",
-            lambda targets: confusion.draw(study, first.found, targets),
-        )
+        caption = f"Which classes are taken for which.{of_first}"
+        yield "confusion", caption, partial(confusion.draw, study, first.found)
     if official:
-        yield (
-            "roc",
-            "ROC curves on the test split, averaged over the seeds.",
-            lambda targets: roc.draw(study, official, targets),
-        )
-    trained = official or [first]
-    yield (
-        "training",
-        "How the networks train, and which epochs' weights are kept."
-        f"{'' if official else of_first}",
-        lambda targets: training.draw(study, trained, targets),
-    )
+        caption = "ROC curves on the test split, averaged over the seeds."
+        yield "roc", caption, partial(roc.draw, study, official)
+    caption = "How the networks train, and which epochs' weights are kept."
+    if not official:
+        caption += of_first
+    yield "training", caption, partial(training.draw, study, official or [first])
     volumes = [source for source in official if source.settings.volumetric]
     flat = [source for source in sources if source not in volumes]
     if flat:
-        yield (
-            "samples",
-            f"What the images look like, with their true classes.{of_first}",
-            lambda targets: samples.draw(flat[0], targets),
-        )
+        caption = f"What the images look like, with their true classes.{of_first}"
+        yield "samples", caption, partial(samples.draw, flat[0])
     if volumes:
-        yield (
-            "slices",
-            "What the volumes look like, before and after the augmentations of the recipes.",
-            lambda targets: slices.draw(study, volumes, targets),
-        )
+        caption = "What the volumes look like, before and after the augmentations of the recipes."
+        yield "slices", caption, partial(slices.draw, study, volumes)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from medlabel import files
 from medlabel.data import archive
@@ -16,25 +17,13 @@ from medlabel.layout import Layout
 from medlabel.params import Cell, Mixture, Params, TrainingSettings
 from medlabel.training.record import RunRecord
 
-if TYPE_CHECKING:
-    import pandas as pd
-
+CELL = [key.name for key in fields(Cell)]
 CURVE = ("seed", "epoch", "train_loss", "train_accuracy", "val_loss", "val_auc", "val_accuracy")
 
 
 @dataclass(frozen=True)
 class Source:
-    """One cell of a study: what was found, and the files behind it.
-
-    Attributes
-    ----------
-    params, layout
-        All parameters, and where everything lies.
-    cell
-        The cell as parameters have it.
-    found
-        Its results.
-    """
+    """One cell of a study as parameters have it, what was found, and the files behind it."""
 
     params: Params
     layout: Layout
@@ -51,10 +40,14 @@ class Source:
         """How its network was trained."""
         return self.params.training(self.cell.student())
 
+    @property
+    def archive_files(self) -> dict[str, str]:
+        """The images' files by dataset."""
+        return self.layout.archives(self.params.images(self.cell.images))
+
     def archives(self) -> dict[str, archive.Archive]:
         """Read the images by dataset."""
-        paths = self.layout.archives(self.mixture or self.cell.images)
-        return {name: _archive(Path(path), name) for name, path in paths.items()}
+        return {name: _archive(Path(path), name) for name, path in self.archive_files.items()}
 
     def pool(self) -> Path:
         """Return the table of all images that seeds may draw."""
@@ -70,8 +63,6 @@ class Source:
 
     def curves(self) -> pd.DataFrame:
         """Read how these trained: one row a seed and epoch."""
-        import pandas as pd
-
         columns = [*CURVE, "kept"]
         return pd.concat(
             [files.read_parquet(path, "train", columns) for path in self._files("curves.parquet")],
@@ -103,12 +94,7 @@ def gather(params: Params, study: str, layout: Layout) -> tuple[StudyResult, lis
     path = Path(layout.study(study, "study.json"))
     found = results.read(path)
     cells = params.grids[study]
-    same = len(cells) == len(found.cells) and all(
-        getattr(cell, key) == getattr(one, key)
-        for cell, one in zip(cells, found.cells, strict=True)
-        for key in vars(cell)
-    )
-    if not same:
+    if cells != [Cell(**{key: getattr(one, key) for key in CELL}) for one in found.cells]:
         raise MedlabelError(
             f"{path}: expected the {len(cells)} cells of studies.{study}, found others; run "
             f"`medlabel evaluate {study}` again."

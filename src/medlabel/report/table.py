@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,29 +16,26 @@ class Table:
 
     Attributes
     ----------
-    title
-        Heading.
     note
         What the numbers are: units, intervals, n.
-    header
-        Column names.
     rows
-        Cells, as many a row as `header` has.
+        Cells by column; every row has the same columns.
     """
 
     title: str
     note: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    rows: Sequence[dict[str, str]]
 
     @property
-    def numeric(self) -> tuple[bool, ...]:
+    def numeric(self) -> dict[str, bool]:
         """Whether each column begins with a number in every row: such columns align right."""
         starts = {*"0123456789+", MINUS, NONE}
-        return tuple(
-            all(row[column][:1] in starts for row in self.rows)
-            for column in range(len(self.header))
-        )
+        return {name: all(row[name][:1] in starts for row in self.rows) for name in self.rows[0]}
+
+
+def distinct(rows: Iterable[dict[str, str]]) -> list[dict[str, str]]:
+    """Return equal rows once."""
+    return list({tuple(row.values()): row for row in rows}.values())
 
 
 def write(title: str, summary: str, tables: Sequence[Table], target: Path) -> None:
@@ -49,10 +46,11 @@ def write(title: str, summary: str, tables: Sequence[Table], target: Path) -> No
 
 
 def _markdown(table: Table) -> str:
+    right = table.numeric
     lines = [
-        table.header,
-        tuple("---:" if right else "---" for right in table.numeric),
-        *table.rows,
+        list(right),
+        ["---:" if one else "---" for one in right.values()],
+        *(list(row.values()) for row in table.rows),
     ]
     rows = "\n".join(f"| {' | '.join(map(_escape, line))} |" for line in lines)
     return f"## {table.title}\n\n{table.note}\n\n{rows}"

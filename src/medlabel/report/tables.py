@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
-from medlabel.evaluate.results import Comparison, Metric, StudyResult
+import pandas as pd
+
+from medlabel.evaluate.results import Comparison, Estimate, Metric, StudyResult
 from medlabel.report import beside, protocol
 from medlabel.report.curve import tell_crossing
 from medlabel.report.sources import Source
-from medlabel.report.table import Table
+from medlabel.report.table import Table, distinct
 from medlabel.report.text import ARMS, METRICS, MINUS, NONE, change, heading, value, with_interval
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 CLASSES_SHOWN = 12  # cells whose classes are told apart
 
 
 def build(study: StudyResult, sources: Sequence[Source], published: pd.DataFrame) -> list[Table]:
-    """Return all tables that a study has rows for.
-
-    Parameters
-    ----------
-    study
-        Its results.
-    sources
-        Of its cells.
-    published
-        Table of published values.
-    """
+    """Return all tables that a study has rows for."""
     tables = [
         _scores(study),
         _gains(study),
@@ -44,65 +32,42 @@ def build(study: StudyResult, sources: Sequence[Source], published: pd.DataFrame
 
 
 def _scores(study: StudyResult) -> Table:
-    rows = [
-        (
-            cell.label,
-            ARMS[arm],
-            cell.repeats.removeprefix("n = "),
-            *(with_interval(metric, found[metric]) for metric in METRICS),
-            _spread(found["accuracy"].sd),
-            value("accuracy", cell.trivial_accuracy),
-        )
-        for cell in study.cells
-        for arm, found in cell.arms.items()
-    ]
+    sizes = dict.fromkeys((cell.train_images, cell.test_images) for cell in study.cells)
+    images = "; or ".join(
+        f"{train:,} images to train on, {test:,} held out" for train, test in sizes
+    )
     return Table(
         title="Scores on held-out images",
         note=f"Mean over the repeats ({study.interval}, {study.resamples:,} resamples). Intervals "
         f"are over seeds, and pretrainings where there are several; over the test images too on "
         f"official files, whose test images all seeds share; a single repeat knows the chance of "
-        f"the images alone. {_images(study)} Trivial: always answering the commonest class (its "
-        f"AUC is 0.5).",
-        header=(
-            "Cell",
-            "Arm",
-            "Repeats",
-            *map(heading, METRICS),
-            "SD of accuracy",
-            "Trivial accuracy (%)",
-        ),
-        rows=tuple(rows),
+        f"the images alone. Each seed: {images}. Trivial: always answering the commonest class "
+        f"(its AUC is 0.5).",
+        rows=[
+            {
+                "Cell": cell.label,
+                "Arm": ARMS[arm],
+                "Repeats": cell.repeats.removeprefix("n = "),
+                **{heading(metric): with_interval(metric, found[metric]) for metric in METRICS},
+                "SD of accuracy": _spread("accuracy", found["accuracy"]),
+                "Trivial accuracy (%)": value("accuracy", cell.trivial_accuracy),
+            }
+            for cell in study.cells
+            for arm, found in cell.arms.items()
+        ],
     )
 
 
-def _images(study: StudyResult) -> str:
-    sizes = dict.fromkeys((cell.train_images, cell.test_images) for cell in study.cells)
-    told = [f"{train:,} images to train on, {test:,} held out" for train, test in sizes]
-    return f"Each seed: {'; or '.join(told)}."
+def _spread(metric: Metric, estimate: Estimate) -> str:
+    return NONE if estimate.sd is None else value(metric, estimate.sd)
 
 
-def _spread(sd: float | None) -> str:
-    return NONE if sd is None else value("accuracy", sd)
+def _range(metric: Metric, low: float, high: float) -> str:
+    return f"{change(metric, low)} to {change(metric, high)}"
 
 
 def _gains(study: StudyResult) -> Table:
     metrics: Sequence[Metric] = tuple(METRICS) if len(study.cells) == 1 else beside.HEADLINES
-    rows = [
-        (
-            cell.label,
-            heading(metric),
-            value("accuracy", cell.pseudolabel_accuracy or 0),
-            change(metric, gain.mean),
-            NONE if gain.sd is None else value(metric, gain.sd),
-            f"{change(metric, gain.low)} to {change(metric, gain.high)}",
-            f"{change(metric, gain.image_low)} to {change(metric, gain.image_high)}",
-            f"{gain.wins} / {gain.ties} / {gain.losses}",
-            *(f"{p:.2g}" for p in (gain.wilcoxon_p, gain.permutation_p, gain.holm_p)),
-        )
-        for cell in study.cells
-        for metric, gain in cell.gains.items()
-        if metric in metrics
-    ]
     crossing = f" {tell_crossing(study)}" if study.kind == "number" else ""
     return Table(
         title="Gain of the student on its teacher",
@@ -110,57 +75,53 @@ def _gains(study: StudyResult) -> Table:
         f"points. Two-sided tests over the pairs, or over the means of the pretrainings where "
         f"there are several; Holm corrects the permutation (sign-flip) test over the metrics of a "
         f"cell.{crossing}",
-        header=(
-            "Cell",
-            "Metric",
-            "Labels right (%)",
-            "Mean",
-            "SD",
-            f"{study.interval} over repeats",
-            f"{study.interval} over repeats and images",
-            "Wins / ties / losses",
-            "p (Wilcoxon)",
-            "p (permutation)",
-            "p (Holm)",
-        ),
-        rows=tuple(rows),
+        rows=[
+            {
+                "Cell": cell.label,
+                "Metric": heading(metric),
+                "Labels right (%)": value("accuracy", cell.pseudolabel_accuracy or 0),
+                "Mean": change(metric, gain.mean),
+                "SD": _spread(metric, gain),
+                f"{study.interval} over repeats": _range(metric, gain.low, gain.high),
+                f"{study.interval} over repeats and images": _range(
+                    metric, gain.image_low, gain.image_high
+                ),
+                "Wins / ties / losses": f"{gain.wins} / {gain.ties} / {gain.losses}",
+                "p (Wilcoxon)": f"{gain.wilcoxon_p:.2g}",
+                "p (permutation)": f"{gain.permutation_p:.2g}",
+                "p (Holm)": f"{gain.holm_p:.2g}",
+            }
+            for cell in study.cells
+            for metric, gain in cell.gains.items()
+            if metric in metrics
+        ],
     )
 
 
 def _comparisons(study: StudyResult) -> Table:
     level = round(1 - study.confidence, 9)
-    reference = study.comparisons[0].reference if study.comparisons else ""
-    several = len({one.reference for one in study.comparisons}) > 1
+    references = {one.reference for one in study.comparisons}
+    reference = f" ({references.pop()})" if len(references) == 1 else ""
     return Table(
         title="Each cell against the first",
         note=f"What was trained in a cell {MINUS} in the first cell of the same images"
-        f"{'' if several else f' ({reference})'}, paired by repeat and test image; accuracy in "
+        f"{reference}, paired by repeat and test image; accuracy in "
         f"percentage points. Holm's p is corrected over the cells that have the same reference, "
         f"not over all pairs, which were not asked; the verdict asks for Holm's p below {level:g}. "
         f"That two cells are not distinguishable does not say that they are equal.",
-        header=(
-            "Cell",
-            "Reference",
-            "Metric",
-            "Difference",
-            study.interval,
-            "p",
-            "p (Holm)",
-            "Verdict",
-        ),
-        rows=tuple(
-            (
-                one.cell,
-                one.reference,
-                heading(one.metric),
-                change(one.metric, one.difference),
-                f"{change(one.metric, one.low)} to {change(one.metric, one.high)}",
-                f"{one.p:.2g}",
-                f"{one.holm_p:.2g}",
-                judge(one, level),
-            )
+        rows=[
+            {
+                "Cell": one.cell,
+                "Reference": one.reference,
+                "Metric": heading(one.metric),
+                "Difference": change(one.metric, one.difference),
+                study.interval: _range(one.metric, one.low, one.high),
+                "p": f"{one.p:.2g}",
+                "p (Holm)": f"{one.holm_p:.2g}",
+                "Verdict": judge(one, level),
+            }
             for one in study.comparisons
-        ),
+        ],
     )
 
 
@@ -177,68 +138,52 @@ def _classes(study: StudyResult) -> Iterator[Table]:
     for cell in study.cells:
         name = cell.images if cell.label == cell.images else f"{cell.images}, {cell.label}"
         counted = any(cell.confusion.values())
+        counts = (
+            "Counts: test images that were given each class, summed over the repeats."
+            if counted
+            else "An image may carry several labels, which have no confusion."
+        )
         yield Table(
             title=f"Classes: {name}",
-            note=f"Recall: mean over {cell.repeats}. "
-            + (
-                "Counts: test images that were given each class, summed over the repeats."
-                if counted
-                else "An image may carry several labels, which have no confusion."
-            ),
-            header=(
-                "Arm",
-                "True class" if counted else "Label",
-                "Recall (%)",
-                *(f"as {one}" for one in cell.classes if counted),
-            ),
-            rows=tuple(
-                (
-                    ARMS[arm],
-                    one,
-                    f"{100 * recalls[place]:.1f}",
-                    *(f"{count:,}" for count in (cell.confusion[arm][place] if counted else ())),
-                )
+            note=f"Recall: mean over {cell.repeats}. {counts}",
+            rows=[
+                {
+                    "Arm": ARMS[arm],
+                    "True class" if counted else "Label": one,
+                    "Recall (%)": f"{100 * recalls[place]:.1f}",
+                    **{
+                        f"as {given}": f"{cell.confusion[arm][place][answer]:,}"
+                        for answer, given in enumerate(cell.classes)
+                        if counted
+                    },
+                }
                 for arm, recalls in cell.recall.items()
                 for place, one in enumerate(cell.classes)
-            ),
+            ],
         )
 
 
 def _trainings(study: StudyResult, sources: Sequence[Source]) -> Table:
-    rows = dict.fromkeys(
-        (
-            cell.images,
-            cell.network,
-            cell.recipe,
-            _differences(source),
-            cell.start,
-            f"{cell.parameters:,}",
-            cell.pixels.replace("->", "→"),
-            str(cell.epochs),
-            str(cell.batch_size),
-            cell.precision,
-            cell.device,
-        )
-        for cell, source in zip(study.cells, sources, strict=True)
-    )
     return Table(
         title="Training",
         note="For official files, in what a training differs from MedMNIST v2's published protocol "
         "(Yang et al., Scientific Data 10:41, 2023), with the published value in brackets.",
-        header=(
-            "Images",
-            "Network",
-            "Recipe",
-            "Differs from the published protocol in",
-            "First weights",
-            "Parameters",
-            "Pixels",
-            "Epochs",
-            "Batch",
-            "Precision",
-            "Device",
+        rows=distinct(
+            {
+                "Images": cell.images,
+                "Network": cell.network,
+                "Recipe": cell.recipe,
+                "Differs from the published protocol in": _differences(source),
+                "First weights": cell.start,
+                "Parameters": f"{cell.parameters:,}",
+                "Pixels": cell.pixels.replace("->", "→"),
+                "Epochs": str(cell.epochs),
+                "Batch": str(cell.batch_size),
+                "Precision": cell.precision,
+                "Device": cell.device,
+            }
+            for cell, source in zip(study.cells, sources, strict=True)
         ),
-        rows=tuple(rows),
     )
 
 
