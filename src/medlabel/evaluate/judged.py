@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from medlabel import files
 from medlabel.data import catalogue, mixtures
@@ -15,11 +16,7 @@ from medlabel.errors import MedlabelError
 from medlabel.evaluate import scores
 from medlabel.evaluate.scores import Floats, Labels, Probabilities
 from medlabel.labels import selection
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from medlabel.params import Mixture
+from medlabel.params import Mixture
 
 IMAGE = ["dataset", "split", "row"]
 WEIGHTS = 8_000_000  # of images in resamples at a time: bounds memory only
@@ -27,15 +24,7 @@ WEIGHTS = 8_000_000  # of images in resamples at a time: bounds memory only
 
 @dataclass(frozen=True)
 class Test:
-    """The test images of one seed.
-
-    Attributes
-    ----------
-    images
-        Columns dataset, split and row, and ``label_0`` and so on: the truth.
-    places
-        Of each image among those that all seeds share.
-    """
+    """The test images of one seed, with their truth, and their places among those of all seeds."""
 
     images: pd.DataFrame
     places: Labels
@@ -43,8 +32,7 @@ class Test:
     @property
     def labels(self) -> Labels:
         """The truth, shape (n, L)."""
-        names = [name for name in self.images.columns if name.startswith("label_")]
-        labels: Labels = self.images[names].to_numpy(np.intp)
+        labels: Labels = self.images[_labels(self.images)].to_numpy(np.intp)
         return labels
 
 
@@ -64,6 +52,7 @@ class Judged:
         Part of the labels to learn from that is right, of each seed; teachers only.
     """
 
+    name: str
     answers: list[Probabilities]
     values: dict[str, Floats] = field(default_factory=dict)
     replicates: dict[str, Floats] = field(default_factory=dict)
@@ -72,18 +61,9 @@ class Judged:
 
 @dataclass(frozen=True)
 class Bench:
-    """What all that is trained on the same images is judged on.
+    """What all that is trained on the same images is judged on: the test images of each seed.
 
-    Attributes
-    ----------
-    name
-        Of the images.
-    task
-        MedMNIST's word.
-    tests
-        Of each seed.
-    trains
-        Images to label, of each seed, with ``label``; empty for official files.
+    `trains` are the images to label, of each seed, with ``label``; none for official files.
     """
 
     name: str
@@ -122,17 +102,18 @@ def of_mixture(name: str, mixture: Mixture, pool: Path, seeds: int, seed: int) -
 def of_file(name: str, task: str, predictions: pd.DataFrame, seeds: int) -> Bench:
     """Take the test images of an official file from a training's answers to them."""
     first = predictions[predictions["seed"] == predictions["seed"].min()]
-    test = first[[*IMAGE, *(one for one in first.columns if one.startswith("label_"))]]
-    return Bench(name, task, _placed([test]) * seeds, [])
+    return Bench(name, task, _placed([first]) * seeds, [])
+
+
+def _labels(table: pd.DataFrame) -> list[str]:
+    return [name for name in table.columns if name.startswith("label_")]
 
 
 def _placed(tests: Sequence[pd.DataFrame]) -> list[Test]:
-    import pandas as pd
-
     together = pd.concat(tests)
     places = together.groupby(IMAGE, observed=True).ngroup().to_numpy()
     parts = np.split(places, np.cumsum([len(test) for test in tests])[:-1])
-    columns = [*IMAGE, *(one for one in together.columns if one.startswith("label_"))]
+    columns = [*IMAGE, *_labels(together)]
     return [
         Test(test[columns].reset_index(drop=True), part)
         for test, part in zip(tests, parts, strict=True)
@@ -147,14 +128,12 @@ def read_predictions(paths: Sequence[Path]) -> pd.DataFrame:
     MedlabelError
         When a file is missing or damaged.
     """
-    import pandas as pd
-
     columns = ["seed", "role", *IMAGE, "label_0", "p_0"]
     table = pd.concat([files.read_parquet(path, "train", columns) for path in paths])
     return table[table["role"] == "test"]
 
 
-def trained(bench: Bench, seeds: int, predictions: pd.DataFrame, source: Path) -> Judged:
+def trained(name: str, bench: Bench, seeds: int, predictions: pd.DataFrame, source: Path) -> Judged:
     """Align a training's answers with the test images of its seeds.
 
     Raises
@@ -172,45 +151,37 @@ def trained(bench: Bench, seeds: int, predictions: pd.DataFrame, source: Path) -
         _aligned(test, parts[one].drop(columns=["seed", "role"]), source)
         for one, test in enumerate(bench.tests[:seeds])
     ]
-    return Judged(answers)
+    return Judged(name, answers)
 
 
 def teacher(
-    bench: Bench, seeds: int, path: Path, classes: Sequence[str], top_k: int | None
+    name: str, bench: Bench, path: Path, classes: Sequence[str], top_k: int | None
 ) -> Judged:
     """Align a teacher's answers with the test images, and rate its labels of the training images.
 
-    Parameters
-    ----------
-    bench, seeds
-        The images, and how many of their seeds are wanted.
-    path
-        Its labels.
-    classes
-        Names, in label order.
-    top_k
-        Labels of each class that are learnt from, as `labels.selection.select` takes them.
+    `path` holds its labels of `classes`, in label order; of each class `top_k` are learnt from, as
+    `labels.selection.select` takes them.
 
     Raises
     ------
     MedlabelError
         When the labels are missing, damaged, or of other images.
     """
-    names = {f"p_{name}": f"p_{index}" for index, name in enumerate(classes)}
+    names = {f"p_{one}": f"p_{index}" for index, one in enumerate(classes)}
     table = files.read_parquet(path, "label", ["role", *IMAGE, "label", "pseudolabel", *names])
     held_out = table[table["role"] == "test"].rename(columns=names | {"label": "label_0"})
     held_out = held_out.drop(columns=["role", "pseudolabel"])
-    answers = [_aligned(test, held_out, path) for test in bench.tests[:seeds]]
+    answers = [_aligned(test, held_out, path) for test in bench.tests]
     learnt = table[table["role"] == "train"].drop(columns=["role", "label"])
-    right = [_right(train, learnt, top_k, path) for train in bench.trains[:seeds]]
-    return Judged(answers, right=np.array(right))
+    right = [_right(train, learnt, top_k, path) for train in bench.trains]
+    return Judged(name, answers, right=np.array(right))
 
 
 def _aligned(test: Test, table: pd.DataFrame, source: Path) -> Probabilities:
     joined = test.images.merge(table, on=IMAGE, how="left", suffixes=("", "_given"))
     names = [name for name in joined.columns if name.startswith("p_")]
     answers: Probabilities = joined[names].to_numpy(np.float64)
-    labels = [name for name in test.images.columns if name.startswith("label_")]
+    labels = _labels(test.images)
     same = len(joined) == len(test.images) and np.isfinite(answers).all()
     if not same or not all((joined[name] == joined[f"{name}_given"]).all() for name in labels):
         raise MedlabelError(
@@ -232,27 +203,16 @@ def _right(train: pd.DataFrame, learnt: pd.DataFrame, top_k: int | None, source:
 
 
 def score(
-    bench: Bench, judged: Mapping[str, Judged], resamples: int, random: np.random.Generator
+    bench: Bench, judged: Sequence[Judged], resamples: int, random: np.random.Generator
 ) -> None:
-    """Fill in the scores of all that is judged on the same images, resampled alike.
-
-    Parameters
-    ----------
-    bench
-        The images.
-    judged
-        By name; each gets its `values` and `replicates`.
-    resamples
-        Of the images.
-    random
-        Draws them.
+    """Fill in `values` and `replicates` of all that is judged on the same images, resampled alike.
 
     Raises
     ------
     MedlabelError
         When a class has no test image, which leaves scores undefined.
     """
-    for name, one in judged.items():
+    for one in judged:
         each = [
             scores.score(bench.task, test.labels, answers)
             for test, answers in zip(bench.tests, one.answers, strict=False)
@@ -260,14 +220,14 @@ def score(
         one.values = {metric: np.array([got[metric] for got in each]) for metric in scores.METRICS}
         if np.isnan(np.stack(list(one.values.values()))).any():
             raise MedlabelError(
-                f"{bench.name}: a class has no test image, so that scores of {name} are undefined; "
-                f"give the mixture or phantoms more test images."
+                f"{bench.name}: a class has no test image, so that scores of {one.name} are "
+                f"undefined; give the mixture or phantoms more test images."
             )
         one.replicates = {metric: np.empty((resamples, len(each))) for metric in scores.METRICS}
     for part, weights in _weightings(bench.count, resamples, random):
         for place, test in enumerate(bench.tests):
             of_seed = weights[:, test.places]
-            for one in judged.values():
+            for one in judged:
                 if place < len(one.answers):
                     found = scores.weighted(bench.task, test.labels, one.answers[place], of_seed)
                     for metric, values in found.items():
@@ -277,7 +237,7 @@ def score(
 def _weightings(
     count: int, resamples: int, random: np.random.Generator
 ) -> Iterator[tuple[slice, Floats]]:
-    """Count how often each image is drawn, in so many resamplings of all of them, with chunks."""
+    """Count how often each image is drawn in so many resamplings of all of them, by chunks."""
     chunk = max(1, WEIGHTS // count)
     for start in range(0, resamples, chunk):
         size = min(chunk, resamples - start)

@@ -4,33 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from medlabel import files
 from medlabel.errors import MedlabelError
 from medlabel.evaluate.results import Estimate, Metric, Published, PublishedValue
+from medlabel.params import TrainingSettings
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from medlabel.params import TrainingSettings
-
-COLUMNS = (
-    "dataset",
-    "model",
-    "recipe",
-    "image_size",
-    "epochs",
-    "batch_size",
-    "auc",
-    "acc",
-    "source",
-    "note",
-    "split",
-    "doubtful",
-)
+COLUMNS: dict[str, type] = {
+    **dict.fromkeys(("dataset", "model", "recipe", "image_size"), str),
+    **dict.fromkeys(("epochs", "batch_size", "auc", "acc"), float),
+    **dict.fromkeys(("source", "note", "split", "doubtful"), str),
+}
+FURTHER: dict[str, type] = {"f1": float, "gain": float}  # in a table that has them
 SCORES: dict[Metric, str] = {"accuracy": "acc", "auc": "auc", "f1": "f1"}
 
 
@@ -47,12 +36,8 @@ def read(path: Path) -> pd.DataFrame:
     MedlabelError
         When it is missing, no table, or lacks a column, or when a value has no source.
     """
-    import pandas as pd
-
-    kinds: dict[str, type] = {"image_size": str, "doubtful": str}
-    kinds |= dict.fromkeys(("auc", "acc", "f1", "gain", "epochs", "batch_size"), float)
     try:
-        table = pd.read_csv(files.require(path, "evaluate"), dtype=kinds)
+        table = pd.read_csv(files.require(path, "evaluate"), dtype=COLUMNS | FURTHER)
     except ValueError as error:  # pandas' own errors of parsing among them
         raise MedlabelError(
             f"{path}: expected a CSV table of published values, found something else ({error}); "
@@ -78,21 +63,7 @@ def beside(
 ) -> list[Published]:
     """Give every published value of a training's dataset and network, those made alike first.
 
-    Parameters
-    ----------
-    network
-        Its name; timm's models are published without their prefix.
-    settings
-        How it was trained.
-    estimates
-        Its scores.
-    table
-        As `read` returns it.
-
-    Returns
-    -------
-    list
-        Empty for mixtures, which nobody has published.
+    There is none of mixtures. Models of timm are published without their prefix.
     """
     same = table[
         (table["dataset"] == settings.dataset)
@@ -108,15 +79,16 @@ def _beside(
 ) -> Published:
     like = not row["doubtful"] and alike(row, settings)
     return Published(
-        **{key: row[key] for key in ("model", "recipe", "image_size", "source", "note")},
-        epochs=None if row["epochs"] is None else int(row["epochs"]),
-        batch_size=None if row["batch_size"] is None else int(row["batch_size"]),
-        doubtful=row["doubtful"],
+        **{key: row[key] for key in Published.model_fields if key in row},
         like=like,
         scores={
-            metric: _value(row[column], estimates[metric], like)
+            metric: PublishedValue(
+                value=value,
+                difference=estimates[metric].mean - value,
+                within=estimates[metric].low <= value <= estimates[metric].high if like else None,
+            )
             for metric, column in SCORES.items()
-            if row.get(column) is not None
+            if (value := row.get(column)) is not None
         },
     )
 
@@ -141,11 +113,3 @@ def pixels(settings: TrainingSettings) -> str:
     """Return the edge of a training's images as the table has it, such as ``28->224``."""
     enlarged = settings.recipe.enlarge_to
     return f"{settings.size}" + (f"->{enlarged}" if enlarged else "")
-
-
-def _value(value: float, estimate: Estimate, like: bool) -> PublishedValue:
-    return PublishedValue(
-        value=value,
-        difference=estimate.mean - value,
-        within=estimate.low <= value <= estimate.high if like else None,
-    )

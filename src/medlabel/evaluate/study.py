@@ -6,9 +6,10 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from medlabel import files
 from medlabel.evaluate import judged, published, scores, statistics
@@ -22,16 +23,15 @@ from medlabel.evaluate.results import (
     Gain,
     Kind,
     StudyResult,
+    grouped,
     read_as,
 )
 from medlabel.evaluate.scores import Floats
 from medlabel.layout import Layout
 from medlabel.params import Cell, EncoderReference, Params, Trained, varying
+from medlabel.params.studies import KEYS
 from medlabel.randomness import stream
 from medlabel.training.record import RunRecord
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 IMAGE_RESAMPLES = 2000  # at most: each one scores everything again
 COMPARED = ("accuracy", "auc")
@@ -44,17 +44,6 @@ def write(params: Params, study: str, layout: Layout, published_table: Path) -> 
     Writes ``study.json`` (`results.StudyResult`) and ``scores.csv`` (a row a cell, arm, pretraining
     and seed).
 
-    Parameters
-    ----------
-    params
-        All parameters.
-    study
-        One of its studies.
-    layout
-        Where everything lies.
-    published_table
-        Table of published values with their sources.
-
     Raises
     ------
     MedlabelError
@@ -64,7 +53,8 @@ def write(params: Params, study: str, layout: Layout, published_table: Path) -> 
     table = published.read(published_table)
     cells = params.grids[study]
     keys = varying(cells)
-    benches = {name: evaluation.judge(group) for name, group in _by_images(cells).items()}
+    for images, group in grouped(cells, lambda cell: cell.images).items():
+        evaluation.judge(images, group)
     found = [evaluation.cell(cell, cell.label(keys) or cell.images, table) for cell in cells]
     content = StudyResult(
         study=study,
@@ -79,14 +69,12 @@ def write(params: Params, study: str, layout: Layout, published_table: Path) -> 
             for key in keys
         ],
         cells=found,
-        comparisons=[
-            one
-            for name in benches
-            for one in evaluation.comparisons(cells, [cell.label for cell in found], name)
-        ],
+        comparisons=list(evaluation.comparisons(cells, [cell.label for cell in found])),
         crossing=evaluation.crossing(cells) if kind(cells) == "number" else None,
     )
-    _write_csv(Path(layout.study(study, "scores.csv")), evaluation.lines(cells))
+    with files.replacing(Path(layout.study(study, "scores.csv"))) as partial:
+        lines = pd.DataFrame(evaluation.lines(cells))
+        lines.to_csv(partial, index=False, lineterminator="\n")
     files.write_json(Path(layout.study(study, "study.json")), content.model_dump(mode="json"))
 
 
@@ -113,28 +101,17 @@ def kind(cells: Sequence[Cell]) -> Kind:
     return "names"
 
 
-def _by_images(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
-    names = dict.fromkeys(cell.images for cell in cells)
-    return {name: [cell for cell in cells if cell.images == name] for name in names}
-
-
 @dataclass(frozen=True)
 class Repeats:
-    """An arm of a cell over its pretrainings and seeds.
+    """An arm of a cell over its pretrainings, one part each, and so many of their seeds."""
 
-    Attributes
-    ----------
-    names
-        Of the teachers or trainings, one a pretraining.
-    parts
-        What was judged, in the same order.
-    seeds
-        How many of its seeds belong to the cell.
-    """
-
-    names: list[str]
     parts: list[Judged]
     seeds: int
+
+    @property
+    def names(self) -> list[str]:
+        """What was judged."""
+        return [one.name for one in self.parts]
 
     def values(self, metric: str) -> Floats:
         """Scores, shape (pretrainings, seeds)."""
@@ -154,59 +131,42 @@ class Evaluation:
         self.judged: dict[str, Judged] = {}
         self.image_resamples = min(params.statistics.resamples, IMAGE_RESAMPLES)
 
-    def judge(self, cells: Sequence[Cell]) -> Bench:
+    def judge(self, images: str, cells: Sequence[Cell]) -> None:
         """Judge all teachers and trainings of the cells of the same images."""
-        images = cells[0].images
-        mixture = self.params.every_mixture.get(images)
-        trainings: dict[str, tuple[Trained, int]] = {}
-        teachers: dict[str, tuple[Trained, int]] = {}
+        seeds: dict[Trained, int] = {}
         for cell in cells:
-            for name, group in self.params.students(cell, self.study).items():
-                for one in group:
-                    before = trainings.get(one.name, (one, 0))[1]
-                    trainings[one.name] = one, max(before, cell.seeds)
-                    if name == "student":
-                        taught = _teacher(one)
-                        before = teachers.get(taught, (one, 0))[1]
-                        teachers[taught] = one, max(before, cell.seeds)
-        seeds = max(cell.seeds for cell in cells)
-        answers = {
-            name: judged.read_predictions(self._paths(one, count, "predictions.parquet"))
-            for name, (one, count) in trainings.items()
+            for one in itertools.chain(*self.params.students(cell, self.study).values()):
+                seeds[one] = max(seeds.get(one, 0), cell.seeds)
+        paths = {
+            one: self._paths(one, count, "predictions.parquet") for one, count in seeds.items()
         }
+        answers = {one: judged.read_predictions(files) for one, files in paths.items()}
+        mixture, most = self.params.every_mixture.get(images), max(seeds.values())
         if mixture is None:
-            first, count = next(iter(trainings.values()))
-            task = self._record(first, count).task
-            bench = judged.of_file(images, task, answers[first.name], seeds)
+            first = next(iter(seeds))
+            task = self._record(first, seeds[first]).task
+            bench = judged.of_file(images, task, answers[first], most)
         else:
             pool = Path(self.layout.pool_of(images))
-            bench = judged.of_mixture(images, mixture, pool, seeds, self.params.seed)
-        here = {
-            name: judged.trained(
-                bench, count, answers[name], self._paths(one, count, "predictions.parquet")[0]
-            )
-            for name, (one, count) in trainings.items()
-        }
-        for name, (one, count) in teachers.items():
+            bench = judged.of_mixture(images, mixture, pool, most, self.params.seed)
+        here = [
+            judged.trained(one.name, bench, count, answers[one], paths[one][0])
+            for one, count in seeds.items()
+        ]
+        for name, one in {_teacher(one): one for one in seeds if one.pseudolabels}.items():
             assert mixture is not None, "parameters give teachers mixtures alone"
             assert one.taught is not None
-            here[name] = judged.teacher(
-                bench,
-                count,
-                Path(self.layout.labels(images, one.labels)),
-                mixture.class_names,
-                self.params.labellings[one.taught[2]].top_k,
-            )
+            path = Path(self.layout.labels(images, str(one.pseudolabels)))
+            top_k = self.params.labellings[one.taught[2]].top_k
+            here.append(judged.teacher(name, bench, path, mixture.class_names, top_k))
         judged.score(bench, here, self.image_resamples, self._random("images", images))
         self.benches[images] = bench
-        self.judged |= here
-        return bench
+        self.judged |= {one.name: one for one in here}
 
     def _paths(self, one: Trained, seeds: int, file: str) -> list[Path]:
         return [Path(path) for path in self.layout.blocks(self.params, one, seeds, file)]
 
     def _record(self, one: Trained, seeds: int) -> RunRecord:
-        """Read how a training was made, from its first block."""
         return read_as(self._paths(one, seeds, "run.json")[0], "train", RunRecord)
 
     def arms(self, cell: Cell) -> dict[Any, Repeats]:
@@ -216,7 +176,7 @@ class Evaluation:
         if cell.encoder is not None:
             names = {TEACHER: [_teacher(one) for one in groups["student"]], **names}
         return {
-            arm: Repeats(group, [self.judged[name] for name in group], cell.seeds)
+            arm: Repeats([self.judged[name] for name in group], cell.seeds)
             for arm, group in names.items()
         }
 
@@ -232,9 +192,7 @@ class Evaluation:
         }
         shown = [TEACHER, "student"] if TEACHER in arms else ["true"]
         counts = {name: judged.confusion(bench, arms[name].parts) for name in shown}
-        right = [
-            part.right[: cell.seeds] for part in arms[shown[0]].parts if part.right is not None
-        ]
+        right = [one.right[: cell.seeds] for one in arms[shown[0]].parts if one.right is not None]
         return CellResult(
             label=label,
             **vars(cell),
@@ -291,50 +249,50 @@ class Evaluation:
 
     def _gains(self, arms: Mapping[Any, Repeats]) -> dict[Any, Gain]:
         student, teacher = arms["student"], arms[TEACHER]
-        found = {}
-        for metric in scores.METRICS:
-            gain = student.values(metric) - teacher.values(metric)
-            replicates = student.replicates(metric) - teacher.replicates(metric)
-            # Seeds of one pretraining share its teacher: then pretrainings are the pairs.
-            pairs = gain[0] if len(gain) == 1 else gain.mean(axis=1)
-            wins, ties, losses = statistics.wins_ties_losses(gain)
-            random = self._random("sign flip", *student.names, metric)
-            found[metric] = {
-                **self._estimate(
-                    gain, replicates, False, "gain", *student.names, metric
-                ).model_dump(),
-                "wins": wins,
-                "ties": ties,
-                "losses": losses,
-                "wilcoxon_p": statistics.wilcoxon(pairs),
-                "permutation_p": statistics.sign_flip(
-                    pairs, self.params.statistics.resamples, random
-                ),
-            }
-        corrected = statistics.holm([one["permutation_p"] for one in found.values()])
-        return {
-            metric: Gain(**one, holm_p=p)
-            for (metric, one), p in zip(found.items(), corrected, strict=True)
+        gains = {one: student.values(one) - teacher.values(one) for one in scores.METRICS}
+        # Seeds of one pretraining share its teacher: then pretrainings are the pairs.
+        pairs = {one: gain[0] if len(gain) == 1 else gain.mean(1) for one, gain in gains.items()}
+        p_values = {
+            one: statistics.sign_flip(
+                differences,
+                self.params.statistics.resamples,
+                self._random("sign flip", *student.names, one),
+            )
+            for one, differences in pairs.items()
         }
+        corrected = dict(zip(p_values, statistics.holm(list(p_values.values())), strict=True))
+        found = {}
+        for metric, gain in gains.items():
+            replicates = student.replicates(metric) - teacher.replicates(metric)
+            estimate = self._estimate(gain, replicates, False, "gain", *student.names, metric)
+            wins, ties, losses = statistics.wins_ties_losses(gain)
+            found[metric] = Gain(
+                **vars(estimate),
+                wins=wins,
+                ties=ties,
+                losses=losses,
+                wilcoxon_p=statistics.wilcoxon(pairs[metric]),
+                permutation_p=p_values[metric],
+                holm_p=corrected[metric],
+            )
+        return found
 
-    def comparisons(
-        self, cells: Sequence[Cell], labels: Sequence[str], images: str
-    ) -> Iterator[Comparison]:
+    def comparisons(self, cells: Sequence[Cell], labels: Sequence[str]) -> Iterator[Comparison]:
         """Compare every cell with the first one of its images; Holm's family is these cells.
 
         All pairs would need more resamples than there are: with 23 cells, 253 pairs, the least p of
         10,000 resamples would be 0.05 after Holm.
         """
-        ours = [place for place, cell in enumerate(cells) if cell.images == images]
-        for metric in COMPARED:
-            family = [
-                self._compare(cells[place], cells[ours[0]], metric)
-                | {"cell": labels[place], "reference": labels[ours[0]]}
-                for place in ours[1:]
-            ]
-            adjusted = statistics.holm([one["p"] for one in family])
-            for one, p in zip(family, adjusted, strict=True):
-                yield Comparison(images=images, metric=metric, holm_p=p, **one)
+        labelled = zip(cells, labels, strict=True)
+        for images, ours in grouped(labelled, lambda one: one[0].images).items():
+            (reference, first), *others = ours
+            for metric in COMPARED:
+                family = [self._compare(cell, reference, metric) for cell, _ in others]
+                adjusted = statistics.holm([one["p"] for one in family])
+                for (_, label), one, p in zip(others, family, adjusted, strict=True):
+                    yield Comparison(
+                        images=images, cell=label, reference=first, metric=metric, holm_p=p, **one
+                    )
 
     def _compare(self, cell: Cell, reference: Cell, metric: str) -> dict[str, Any]:
         arms = [self.arms(one)["student" if one.encoder else "true"] for one in (cell, reference)]
@@ -366,26 +324,21 @@ class Evaluation:
     def lines(self, cells: Sequence[Cell]) -> Iterator[dict[str, Any]]:
         """Give the scores of each cell, arm, pretraining and seed."""
         for cell in cells:
-            named = {
-                key: value
-                for key, value in vars(cell).items()
-                if key not in ("seeds", "pretrainings")
-            }
+            named = {key: getattr(cell, key) for key in KEYS}
             arms = self.arms(cell)
             for name, arm in arms.items():
-                source = arms[TEACHER].parts if name in (TEACHER, "student") else []
-                for run, seed in itertools.product(range(len(arm.parts)), range(cell.seeds)):
-                    right = source[run].right if source else None
-                    yield {
-                        "seed": seed,
-                        "pretraining": run,
-                        **named,
-                        "arm": name,
-                        **{
-                            metric: arm.parts[run].values[metric][seed] for metric in scores.METRICS
-                        },
-                        "pseudolabel_accuracy": None if right is None else right[seed],
-                    }
+                for run, part in enumerate(arm.parts):
+                    taught = name in (TEACHER, "student")
+                    right = arms[TEACHER].parts[run].right if taught else None
+                    for seed in range(cell.seeds):
+                        yield {
+                            "seed": seed,
+                            "pretraining": run,
+                            **named,
+                            "arm": name,
+                            **{metric: part.values[metric][seed] for metric in scores.METRICS},
+                            "pseudolabel_accuracy": None if right is None else right[seed],
+                        }
 
     def _random(self, *purpose: str) -> np.random.Generator:
         return stream(self.params.seed, "evaluate", *purpose)
@@ -393,7 +346,7 @@ class Evaluation:
 
 def _teacher(student: Trained) -> str:
     """Name the teacher of a student's labels apart from all trainings."""
-    return f"{TEACHER} {student.images}/{student.labels}"
+    return f"{TEACHER} {student.images}/{student.pseudolabels}"
 
 
 def _paired(first: Floats, second: Floats) -> Floats:
@@ -402,10 +355,3 @@ def _paired(first: Floats, second: Floats) -> Floats:
         first, second = (one.mean(axis=1, keepdims=True) for one in (first, second))
     seeds = min(first.shape[2], second.shape[2])
     return first[..., :seeds] - second[..., :seeds]
-
-
-def _write_csv(target: Path, lines: Iterator[dict[str, Any]]) -> None:
-    import pandas as pd
-
-    with files.replacing(target) as partial:
-        pd.DataFrame(lines).to_csv(partial, index=False, lineterminator="\n")
