@@ -44,10 +44,8 @@ class Judged:
     ----------
     answers
         Probabilities of each seed, (n, K).
-    values
-        Each metric on the images as they are, (seeds,).
-    replicates
-        Each metric under each resampling of the images, (resamples, seeds).
+    values, replicates
+        Each metric on the images as they are, (seeds,), and resampled, (resamples, seeds).
     right
         Part of the labels to learn from that is right, of each seed; teachers only.
     """

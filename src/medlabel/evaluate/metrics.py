@@ -34,11 +34,10 @@ def write(params: Params, layout: Layout) -> None:
 
 
 def headlines(study: StudyResult) -> dict[str, float]:
-    """Return a study's headline numbers: fractions by name.
+    """Return a study's headline numbers, fractions by name.
 
-    One cell with a teacher: teacher's and student's scores and the gain. A grid with teachers: the
-    best student's accuracy, the best and the mean gain. Networks taught by true labels: the scores
-    of each.
+    Of one cell with a teacher, both their scores and the gain; of a grid with teachers, the best
+    student, the best and the mean gain; of networks taught by true labels, the scores of each.
     """
     first = study.cells[0]
     if study.taught and len(study.cells) == 1:
@@ -50,10 +49,9 @@ def headlines(study: StudyResult) -> dict[str, float]:
         return numbers | {f"gain_{name}": first.gains[name].mean for name in HEADLINES}
     if study.taught:
         gains = [cell.gains["accuracy"].mean for cell in study.cells]
+        students = [cell.arms["student"]["accuracy"].mean for cell in study.cells]
         return {
-            "best_student_accuracy": max(
-                _means(cell, "student")["accuracy"] for cell in study.cells
-            ),
+            "best_student_accuracy": max(students),
             "best_gain_accuracy": max(gains),
             "mean_gain_accuracy": float(np.mean(gains)),
         }

@@ -64,16 +64,10 @@ class Estimate(Result):
 
 
 class Gain(Estimate):
-    """Student minus teacher, paired by pretraining and seed.
+    """Student minus teacher, paired by pretraining and seed; wins are the student's.
 
-    Attributes
-    ----------
-    wins, ties, losses
-        Repeats whose student is better than, equal to and worse than its teacher.
-    wilcoxon_p, permutation_p
-        Two-sided tests over the pairs; where a cell has several pretrainings, over their means.
-    holm_p
-        The permutation test's, corrected over the metrics.
+    Tests are two-sided, over the pairs, or over the means of the pretrainings where there are
+    several; Holm's p is the permutation test's, corrected over the metrics.
     """
 
     wins: int
@@ -85,15 +79,7 @@ class Gain(Estimate):
 
 
 class PublishedValue(Result):
-    """One published score beside ours.
-
-    Attributes
-    ----------
-    difference
-        Ours minus theirs.
-    within
-        Whether theirs lies in our interval; None unless both were made alike.
-    """
+    """One published score; ours minus it; whether it lies in our interval, if both are alike."""
 
     value: float
     difference: float
@@ -105,11 +91,10 @@ class Published(Result):
 
     Attributes
     ----------
-    like
-        Whether it was made as this cell was: same recipe, size, epochs and batches. All others
-        stand there for orientation.
     doubtful
         Whether its source contradicts itself or others; then it is never `like`.
+    like
+        Whether it was made as this cell was: same recipe, size, epochs and batches.
     """
 
     model: str
@@ -130,14 +115,12 @@ class Published(Result):
 
 
 class CellResult(Result):
-    """One point of a study's grid.
+    """One point of a study's grid, named as in `params.Cell`.
 
     Attributes
     ----------
     label
         Tells it from the study's other cells.
-    images, encoder, prompts, labelling, network, recipe, seeds, pretrainings
-        As in `params.Cell`.
     task, classes, phantom
         MedMNIST's word for the task, the classes in label order, and whether any image is drawn.
     test_images, train_images
@@ -148,15 +131,11 @@ class CellResult(Result):
         Of always answering the commonest class; multi-label: of denying every label.
     pseudolabel_accuracy
         Part of the labels learnt from that is right; None without a teacher.
-    arms
-        Each metric of the teacher and of all that was trained.
     gains
         Student minus teacher; empty without a teacher.
     recall, confusion
         Of each class, mean over the repeats; and counts of [true class][answered class], summed
         over them; by arm. Multi-label tasks have no confusion.
-    parameters, epochs, batch_size, precision, device, start
-        How the network was trained.
     """
 
     label: str
@@ -206,23 +185,15 @@ class CellResult(Result):
     @property
     def repeats(self) -> str:
         """How often it was repeated, such as ``n = 5 pretrainings × 3 seeds``."""
-        seeds = f"{self.seeds} seed{'s' if self.seeds > 1 else ''}"
-        return (
-            f"n = {f'{self.pretrainings} pretrainings × ' if self.pretrainings > 1 else ''}{seeds}"
-        )
+        runs = f"{self.pretrainings} pretrainings × " if self.pretrainings > 1 else ""
+        return f"n = {runs}{self.seeds} seed{'s' if self.seeds > 1 else ''}"
 
 
 class Comparison(Result):
-    """What was trained in a cell against the first cell of the same images.
+    """What was trained in a cell against the first cell of the same images, by their labels.
 
-    Attributes
-    ----------
-    cell, reference
-        Labels.
-    difference, low, high
-        Cell minus reference, paired by repeat and test image, with the interval over both.
-    p, holm_p
-        Of the bootstrap, two-sided; corrected over the cells that have the same reference.
+    The difference is cell minus reference, paired by repeat and test image, with the interval over
+    both; p is the bootstrap's, two-sided, and Holm's over the cells that have the same reference.
     """
 
     images: str
@@ -239,12 +210,8 @@ class Comparison(Result):
 class Crossing(Result):
     """The teacher's accuracy at which its student stops helping.
 
-    Attributes
-    ----------
-    low, high
-        Interval over pretrainings and seeds, of those resamples that cross at all.
-    crossing_resamples
-        The part of the resamples that do.
+    Its interval over pretrainings and seeds is of those resamples that cross at all, which are the
+    part `crossing_resamples`.
     """
 
     teacher_accuracy: float

@@ -61,25 +61,19 @@ def score(task: str, labels: Labels, probabilities: Probabilities) -> dict[str, 
 def weighted(
     task: str, labels: Labels, probabilities: Probabilities, weights: Floats
 ) -> dict[str, Floats]:
-    """Measure predictions under many weightings of the images, as a bootstrap needs.
+    """Measure predictions as `score` does, under many weightings of the images, for a bootstrap.
 
     Parameters
     ----------
     task, labels, probabilities
         As in `score`.
     weights
-        Of each image in each of r weightings, shape (r, n), not negative; weight 2 counts as two
-        images.
+        Of each image in each of r weightings, shape (r, n); weight 2 counts as two images.
 
     Returns
     -------
     dict
-        The metrics of `score`, each of shape (r,); NaN where a weighting leaves one undefined.
-
-    Raises
-    ------
-    ValueError
-        As in `score`.
+        Each metric, of shape (r,); NaN where a weighting leaves it undefined.
     """
     if labels.ndim != 2 or probabilities.ndim != 2 or len(labels) != len(probabilities):
         raise ValueError(f"labels {labels.shape} and probabilities {probabilities.shape}")
@@ -153,16 +147,9 @@ def questions(
 def calibration_error(
     confidence: npt.NDArray[np.floating[Any]], hits: npt.NDArray[np.bool_], weights: Floats
 ) -> Floats:
-    """Return the mean gap between confidence and accuracy over equal bins of confidence.
+    """Return the mean gap between confidence and accuracy over equal bins of confidence, (r,).
 
-    Parameters
-    ----------
-    confidence
-        In the answer given, shape (n,).
-    hits
-        Whether it was right, shape (n,).
-    weights
-        Shape (r, n).
+    Confidence in the answers given and whether they were right have shape (n,), weights (r, n).
     """
     bins = np.minimum((confidence * BINS).astype(np.intp), BINS - 1)
     gaps = np.zeros((len(hits), BINS))
@@ -199,11 +186,7 @@ def _ranked(
 
 
 def _answered(
-    truth: Labels,
-    answered: Labels,
-    probabilities: Probabilities,
-    weights: Floats,
-    positives: bool,
+    truth: Labels, answered: Labels, probabilities: Probabilities, weights: Floats, positives: bool
 ) -> dict[str, Floats]:
     """Measure the answers given; F1 of the positives alone, or the mean of all classes."""
     classes = probabilities.shape[1]

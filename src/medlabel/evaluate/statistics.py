@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 Floats = npt.NDArray[np.float64]
 
@@ -23,31 +24,15 @@ def interval(
 ) -> tuple[float, float]:
     """Confidence interval of a mean, by the bias-corrected and accelerated bootstrap.
 
-    Efron, Better bootstrap confidence intervals, JASA 82 (1987) 171-185.
-
-    Parameters
-    ----------
-    values
-        One a seed, shape (n,).
-    confidence
-        Coverage, such as 0.95; with few seeds it covers less (`tests/evaluate` measures that).
-    resamples
-        Bootstrap samples.
-    random
-        Draws them.
-
-    Returns
-    -------
-    (float, float)
-        Both ends. Values without any spread, a single one among them, give the mean twice: the
-        bootstrap knows no spread that the values do not show.
+    Efron, Better bootstrap confidence intervals, JASA 82 (1987) 171-185. With few values it covers
+    less than its `confidence`, such as 0.95 (`tests/evaluate` measures that). Values without any
+    spread, a single one among them, give the mean twice: the bootstrap knows no spread that the
+    values do not show.
     """
     mean = float(np.mean(values))
     if np.ptp(values) <= ROUNDING:
         return mean, mean
-    from scipy.stats import bootstrap
-
-    found = bootstrap(
+    found = stats.bootstrap(
         (values,),
         np.mean,
         n_resamples=resamples,
@@ -77,14 +62,9 @@ def crossed_interval(
         first axis may repeat one value where images are not resampled. NaN where a value is
         undefined (a resampling without a class has no AUC), which is passed over.
     confidence
-        Coverage, such as 0.95.
+        Coverage of the percentile interval, such as 0.95.
     random
         Draws seeds and pretrainings.
-
-    Returns
-    -------
-    (float, float)
-        Percentile interval.
     """
     return percentiles(crossed_means(replicates, random), confidence)
 
@@ -128,9 +108,7 @@ def wilcoxon(differences: Floats) -> float:
     rounded = np.round(differences, 12)
     if not rounded.any():
         return 1.0
-    from scipy.stats import wilcoxon as signed_rank
-
-    return float(signed_rank(rounded, zero_method="wilcox").pvalue)
+    return float(stats.wilcoxon(rounded, zero_method="wilcox").pvalue)
 
 
 def sign_flip(differences: Floats, resamples: int, random: np.random.Generator) -> float:
@@ -140,22 +118,11 @@ def sign_flip(differences: Floats, resamples: int, random: np.random.Generator) 
     up to log2(`resamples`) pairs all sign patterns are tried and p is exact; else b of m random
     ones reach the observed mean and p = (b + 1) / (m + 1), which is never zero. Phipson and
     Smyth, Permutation p-values should never be zero, SAGMB 9 (2010) article 39.
-
-    Parameters
-    ----------
-    differences
-        One a pair, shape (n,).
-    resamples
-        Random sign patterns, m; also the most patterns to try exhaustively.
-    random
-        Draws them.
     """
     rounded = np.round(differences, 12)
     if not rounded.any() or len(rounded) == 1:  # scipy refuses a single pair
         return 1.0
-    from scipy.stats import permutation_test
-
-    found = permutation_test(
+    found = stats.permutation_test(
         (rounded,),
         _distance_of_sum,
         permutation_type="samples",
@@ -182,16 +149,11 @@ def wins_ties_losses(differences: Floats) -> tuple[int, int, int]:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust the p values of a family of tests so that its error rate holds, step by step.
+    """Adjust the p values of a family of tests so that its error rate holds, in the given order.
 
-    Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of
-    Statistics 6 (1979) 65-70.
-
-    Returns
-    -------
-    list of float
-        In the given order: the i-th smallest of n times n + 1 - i, never less than a smaller
-        one's and at most 1.
+    The i-th smallest of n times n + 1 - i, never less than a smaller one's and at most 1: Holm, A
+    simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6
+    (1979) 65-70.
     """
     values = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(values, kind="stable")
@@ -202,19 +164,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def crossing(teacher: Floats, gain: Floats) -> float | None:
-    """Find the teacher's accuracy at which its student stops helping.
+    """Find the accuracy of a teacher at which its student stops helping.
 
-    Parameters
-    ----------
-    teacher, gain
-        Mean accuracy and mean gain of each teacher's student, shape (n,), in any order.
-
-    Returns
-    -------
-    float or None
-        Going from the teacher whose student gains most to better teachers, where the gain first
-        falls to zero, linearly between neighbours. None when it never does, or when no student
-        gains anything.
+    Of n teachers and their students' mean gains, shape (n,), in any order: going from the teacher
+    whose student gains most to better ones, where the gain first falls to zero, linearly between
+    neighbours. None when it never does, or when no student gains anything.
     """
     order = np.argsort(teacher, kind="stable")
     teacher, gain = teacher[order], gain[order]
@@ -232,12 +186,7 @@ def crossing_replicates(
 ) -> list[float | None]:
     """Find the crossing of resampled pretrainings and seeds, drawn alike for all teachers.
 
-    Parameters
-    ----------
-    teachers, gains
-        Accuracy and gain of each point of the curve, shape (points, pretrainings, seeds).
-    resamples, random
-        How often, and what draws them.
+    `teachers` and `gains` are of shape (points of the curve, pretrainings, seeds).
     """
     _, pretrainings, seeds = teachers.shape
     counts = [

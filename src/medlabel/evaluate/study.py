@@ -110,7 +110,7 @@ class Repeats:
 
     @property
     def names(self) -> list[str]:
-        """What was judged."""
+        """What was judged; draws are named by it, so that cells that share an arm agree on it."""
         return [one.name for one in self.parts]
 
     def values(self, metric: str) -> Floats:
@@ -140,7 +140,7 @@ class Evaluation:
         paths = {
             one: self._paths(one, count, "predictions.parquet") for one, count in seeds.items()
         }
-        answers = {one: judged.read_predictions(files) for one, files in paths.items()}
+        answers = {one: judged.read_predictions(blocks) for one, blocks in paths.items()}
         mixture, most = self.params.every_mixture.get(images), max(seeds.values())
         if mixture is None:
             first = next(iter(seeds))
@@ -187,7 +187,12 @@ class Evaluation:
         one = cell.student()
         record, settings = self._record(one, cell.seeds), self.params.training(one)
         estimates: dict[Any, dict[Any, Estimate]] = {
-            name: {metric: self._of_arm(arm, metric, bench) for metric in scores.METRICS}
+            name: {
+                metric: self._estimate(
+                    arm.values(metric), arm.replicates(metric), not bench.trains, *arm.names, metric
+                )
+                for metric in scores.METRICS
+            }
             for name, arm in arms.items()
         }
         shown = [TEACHER, "student"] if TEACHER in arms else ["true"]
@@ -219,12 +224,6 @@ class Evaluation:
             start=record.start,
         )
 
-    def _of_arm(self, arm: Repeats, metric: str, bench: Bench) -> Estimate:
-        # Named by what was judged, so that equal arms of several cells have equal intervals.
-        return self._estimate(
-            arm.values(metric), arm.replicates(metric), not bench.trains, *arm.names, metric
-        )
-
     def _estimate(
         self, values: Floats, replicates: Floats, official: bool, *purpose: str
     ) -> Estimate:
@@ -249,33 +248,28 @@ class Evaluation:
 
     def _gains(self, arms: Mapping[Any, Repeats]) -> dict[Any, Gain]:
         student, teacher = arms["student"], arms[TEACHER]
-        gains = {one: student.values(one) - teacher.values(one) for one in scores.METRICS}
-        # Seeds of one pretraining share its teacher: then pretrainings are the pairs.
-        pairs = {one: gain[0] if len(gain) == 1 else gain.mean(1) for one, gain in gains.items()}
-        p_values = {
-            one: statistics.sign_flip(
-                differences,
-                self.params.statistics.resamples,
-                self._random("sign flip", *student.names, one),
-            )
-            for one, differences in pairs.items()
-        }
-        corrected = dict(zip(p_values, statistics.holm(list(p_values.values())), strict=True))
+        resamples = self.params.statistics.resamples
         found = {}
-        for metric, gain in gains.items():
+        for metric in scores.METRICS:
+            gain = student.values(metric) - teacher.values(metric)
             replicates = student.replicates(metric) - teacher.replicates(metric)
-            estimate = self._estimate(gain, replicates, False, "gain", *student.names, metric)
+            # Seeds of one pretraining share its teacher: then pretrainings are the pairs.
+            pairs = gain[0] if len(gain) == 1 else gain.mean(axis=1)
+            random = self._random("sign flip", *student.names, metric)
             wins, ties, losses = statistics.wins_ties_losses(gain)
-            found[metric] = Gain(
-                **vars(estimate),
-                wins=wins,
-                ties=ties,
-                losses=losses,
-                wilcoxon_p=statistics.wilcoxon(pairs[metric]),
-                permutation_p=p_values[metric],
-                holm_p=corrected[metric],
-            )
-        return found
+            found[metric] = {
+                **vars(self._estimate(gain, replicates, False, "gain", *student.names, metric)),
+                "wins": wins,
+                "ties": ties,
+                "losses": losses,
+                "wilcoxon_p": statistics.wilcoxon(pairs),
+                "permutation_p": statistics.sign_flip(pairs, resamples, random),
+            }
+        corrected = statistics.holm([one["permutation_p"] for one in found.values()])
+        return {
+            metric: Gain(**one, holm_p=p)
+            for (metric, one), p in zip(found.items(), corrected, strict=True)
+        }
 
     def comparisons(self, cells: Sequence[Cell], labels: Sequence[str]) -> Iterator[Comparison]:
         """Compare every cell with the first one of its images; Holm's family is these cells.

@@ -36,11 +36,10 @@ def draw(study: StudyResult, targets: Sequence[Path]) -> None:
     heights = [sum(_height(cell) for cell in cells) for _, cells in groups]
     sources = _sources(study)
     body = sum(heights) + AROUND * len(heights) + LEGEND
-    told = _explain(study, bool(sources))
-    with style.sheet(targets, body, study.title, told, phantom=study.phantom) as figure:
+    with style.sheet(targets, body, study.title, _explain(study), phantom=study.phantom) as figure:
         grid = figure.subplots(len(groups), 2, sharey="row", squeeze=False, height_ratios=heights)
         for (left, right), (name, cells) in zip(grid, groups, strict=True):
-            _draw_panel(left, cells, "accuracy" if study.taught else "auc", sources)
+            _draw_panel(left, cells, "accuracy" if study.taught else "auc", sources, gain=False)
             _draw_panel(right, cells, "accuracy", sources, gain=study.taught)
             _label(left, right, name, cells, study)
         _legend(grid[0, 0], study, sources)
@@ -58,17 +57,17 @@ def _groups(study: StudyResult) -> Iterator[tuple[str, list[CellResult]]]:
             yield "", cells
 
 
-def _explain(study: StudyResult, published: bool) -> str:
-    known = (
-        " Filled diamonds: published values made alike; hollow ones: of the same dataset and "
-        "network, but made otherwise, for orientation alone."
-        if published
-        else ""
-    )
-    return (
+def _explain(study: StudyResult) -> str:
+    told = (
         f"Mean with its {study.interval}, {study.resamples:,} resamples; n beside each name. "
-        f"Overlapping intervals are not progress, nor is a difference of a few images.{known}"
+        f"Overlapping intervals are not progress, nor is a difference of a few images."
     )
+    if any(cell.published for cell in study.cells):
+        told += (
+            " Filled diamonds: published values made alike; hollow ones: of the same dataset and "
+            "network, but made otherwise, for orientation alone."
+        )
+    return told
 
 
 def _height(cell: CellResult) -> float:
@@ -77,8 +76,6 @@ def _height(cell: CellResult) -> float:
 
 def _sources(study: StudyResult) -> Sources:
     names = dict.fromkeys(one.authors for cell in study.cells for one in cell.published if one.like)
-    if not names and any(cell.published for cell in study.cells):
-        return {"": ("", style.GREY)}
     return {
         name: (_initials(name), SOURCES[place % len(SOURCES)]) for place, name in enumerate(names)
     }
@@ -90,12 +87,7 @@ def _initials(source: str) -> str:
 
 
 def _draw_panel(
-    axes: Axes,
-    cells: Sequence[CellResult],
-    metric: Metric,
-    sources: Sources,
-    *,
-    gain: bool = False,
+    axes: Axes, cells: Sequence[CellResult], metric: Metric, sources: Sources, gain: bool
 ) -> None:
     unit = METRICS[metric][2]
     trivial = [
@@ -103,10 +95,11 @@ def _draw_panel(
     ]
     every = unit * np.array([*_values(cells, metric, gain), *trivial])
     margin = 0.04 * np.ptp(every) + 0.002 * unit
-    total = sum(map(_height, cells))
-    xlabel = f"Gain: student {MINUS} teacher (percentage points)" if gain else heading(metric)
-    xlim = (every.min() - margin, every.max() + 1.5 * margin)
-    axes.set(xlabel=xlabel, xlim=xlim, ylim=(total, 0))
+    axes.set(
+        xlabel=f"Gain: student {MINUS} teacher (percentage points)" if gain else heading(metric),
+        xlim=(every.min() - margin, every.max() + 1.5 * margin),
+        ylim=(sum(map(_height, cells)), 0),
+    )
     top = 0.0
     for cell, known in zip(cells, trivial, strict=True):
         height = _height(cell)
@@ -116,27 +109,26 @@ def _draw_panel(
             [unit * known] * 2, [top, top + height], color=style.BLACK,
             linestyle="solid" if gain else DASHES, linewidth=0.9,
         )  # fmt: skip
-        if gain:
-            _draw_estimate(axes, top + height / 2, cell.gains[metric], unit, style.BLUE)
-        else:
-            step = height / (len(cell.arms) + 1)
-            for line, (arm, found) in enumerate(cell.arms.items(), start=1):
-                y = top + line * step
-                _draw_estimate(axes, y, found[metric], unit, style.ARM_COLOURS[arm])
-            _draw_published(axes, top + 0.8 * height, cell, metric, unit, sources)
+        shown = _shown(cell, metric, gain)
+        for line, (one, colour) in enumerate(shown, start=1):
+            _draw_estimate(axes, top + line * (height / (len(shown) + 1)), one, unit, colour)
+        _draw_published(axes, top + 0.8 * height, cell, metric, sources)
         top += height
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
 
 
+def _shown(cell: CellResult, metric: Metric, gain: bool) -> list[tuple[Estimate, str]]:
+    if gain:
+        return [(cell.gains[metric], style.BLUE)]
+    return [(found[metric], style.ARM_COLOURS[arm]) for arm, found in cell.arms.items()]
+
+
 def _values(cells: Sequence[CellResult], metric: Metric, gain: bool) -> Iterator[float]:
     for cell in cells:
-        shown = [cell.gains] if gain else cell.arms.values()
-        for found in shown:
-            one: Estimate = found[metric]
+        for one, _ in _shown(cell, metric, gain):
             yield from (one.low, one.high, *np.ravel(one.values))
-        if not gain:
-            yield from (one.scores[metric].value for one in cell.published if metric in one.scores)
+        yield from (one.scores[metric].value for one in cell.published if metric in one.scores)
 
 
 def _draw_estimate(axes: Axes, y: float, one: Estimate, unit: float, colour: str) -> None:
@@ -151,16 +143,10 @@ def _draw_estimate(axes: Axes, y: float, one: Estimate, unit: float, colour: str
 
 
 def _draw_published(
-    axes: Axes,
-    y: float,
-    cell: CellResult,
-    metric: Metric,
-    unit: float,
-    sources: Sources,
+    axes: Axes, y: float, cell: CellResult, metric: Metric, sources: Sources
 ) -> None:
-    known = [
-        (unit * one.scores[metric].value, one) for one in cell.published if metric in one.scores
-    ]
+    unit, published = METRICS[metric][2], cell.published
+    known = [(unit * one.scores[metric].value, one) for one in published if metric in one.scores]
     for value, one in known:
         if not one.like:
             axes.plot(value, y, "D", **HOLLOW)
@@ -210,8 +196,7 @@ def _legend(axes: Axes, study: StudyResult, sources: Sources) -> None:
     trivial = f"trivial: {'' if study.taught else 'AUC 0.5; '}one answer to all images"
     axes.plot([], [], color=style.BLACK, linestyle=DASHES, linewidth=0.9, label=trivial)
     for name, (initials, colour) in sources.items():
-        if name:
-            label = f"{initials}: published, {name}"
-            axes.plot([], [], "D", color=colour, markersize=3.6, label=label)
+        label = f"{initials}: published, {name}"
+        axes.plot([], [], "D", color=colour, markersize=3.6, label=label)
     if any(not one.like for cell in study.cells for one in cell.published):
         axes.plot([], [], "D", label="published, made otherwise", **HOLLOW)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from medlabel.report.sources import Source
 from medlabel.report.table import Table
 from medlabel.report.text import PHANTOM_MARK
 
-MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 FACTS = ("flag", "size", "url", "md5", "sha256", "bytes", "licence", "non_commercial")
 
 
@@ -35,8 +35,7 @@ def write(
 ) -> None:
     """Write the report as one HTML file that loads nothing from elsewhere.
 
-    `figures` gives the .svg or .png file and the caption of each figure by its name, `contents` the
-    tables.
+    `figures` gives the .svg file and the caption of each figure by its name, `contents` the tables.
 
     Raises
     ------
@@ -63,7 +62,7 @@ def write(
         title=summary.title(study),
         phantom_mark=PHANTOM_MARK if study.phantom else None,
         summary=summary.summarise(study),
-        figures=[_figure(name, *figure) for name, figure in figures.items()],
+        figures=[(name, caption, _embed(path)) for name, (path, caption) in figures.items()],
         tables=contents,
         parameters=_parameters(params, study, sources),
         datasets=facts,
@@ -78,8 +77,7 @@ def write(
 
 def _read_facts(path: Path) -> dict[str, Any]:
     facts = files.read_json(path, "fetch")
-    missing = [key for key in FACTS if key not in facts]
-    if missing:
+    if missing := [key for key in FACTS if key not in facts]:
         raise MedlabelError(
             f"{path}: expected the keys {', '.join(FACTS)}, but {', '.join(missing)} is missing; "
             f"delete the file and run `medlabel fetch` again."
@@ -87,13 +85,9 @@ def _read_facts(path: Path) -> dict[str, Any]:
     return dict(facts)
 
 
-def _figure(name: str, path: Path, caption: str) -> dict[str, str]:
+def _embed(path: Path) -> str:
     content = base64.b64encode(files.require(path, "report").read_bytes()).decode("ascii")
-    return {
-        "name": name,
-        "caption": caption,
-        "source": f"data:{MEDIA_TYPES[path.suffix]};base64,{content}",
-    }
+    return f"data:image/svg+xml;base64,{content}"
 
 
 def _provenance(layout: Layout, teacher: str) -> Any:
@@ -115,8 +109,7 @@ def _parameters(params: Params, study: StudyResult, sources: Sequence[Source]) -
     trained = [
         one
         for cell in cells
-        for group in params.students(cell, study.study).values()
-        for student in group
+        for student in chain(*params.students(cell, study.study).values())
         for one in params.with_sources(student)
     ]
     used: dict[str, set[str | None]] = {
@@ -149,7 +142,5 @@ def _versions(sources: Sequence[Source]) -> list[tuple[str, str]]:
     for source in sources:
         for name, version in source.record().versions.items():
             found.setdefault(name, {})[version] = None
-    return [
-        ("medlabel", __version__),
-        *((name, ", ".join(versions)) for name, versions in sorted(found.items())),
-    ]
+    listed = [(name, ", ".join(versions)) for name, versions in sorted(found.items())]
+    return [("medlabel", __version__), *listed]

@@ -54,7 +54,7 @@ def draw(source: Source, targets: Sequence[Path]) -> None:
 def _of_mixture(source: Source) -> Iterator[tuple[str, str, pd.DataFrame]]:
     mixture = source.mixture
     assert mixture is not None
-    table = mixtures.read_pool(source.pool())
+    table = mixtures.read_pool(Path(source.layout.pool_of(source.cell.images)))
     for entry in mixture.classes:
         labels = "" if entry.labels is None else f", labels {', '.join(map(str, entry.labels))}"
         mine = table[(table["role"] == "train") & (table["class"] == entry.name)]

@@ -49,10 +49,6 @@ class Source:
         """Read the images by dataset."""
         return {name: _archive(Path(path), name) for name, path in self.archive_files.items()}
 
-    def pool(self) -> Path:
-        """Return the table of all images that seeds may draw."""
-        return Path(self.layout.pool_of(self.cell.images))
-
     def labels(self) -> Path:
         """Return the labels of its first teacher."""
         return Path(self.layout.labels(self.cell.images, self.cell.student().labels))

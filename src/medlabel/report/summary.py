@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from medlabel.evaluate.results import StudyResult
 from medlabel.report.curve import tell_crossing
-from medlabel.report.text import (
-    PHANTOM_MARK,
-    p_value,
-    percent,
-    points,
-    readable,
-    with_interval,
-)
+from medlabel.report.text import PHANTOM_MARK, p_value, percent, points, readable, with_interval
 
 
 def title(study: StudyResult) -> str:
