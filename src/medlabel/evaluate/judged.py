@@ -70,11 +70,6 @@ class Bench:
     trains: list[pd.DataFrame]
 
     @property
-    def count(self) -> int:
-        """Number of different test images."""
-        return max(int(test.places.max()) for test in self.tests) + 1
-
-    @property
     def truth(self) -> Labels:
         """Labels of the test images of all seeds, (N, L)."""
         labels: Labels = np.concatenate([test.labels for test in self.tests])
@@ -222,7 +217,8 @@ def score(
                 f"undefined; give the mixture or phantoms more test images."
             )
         one.replicates = {metric: np.empty((resamples, len(each))) for metric in scores.METRICS}
-    for part, weights in _weightings(bench.count, resamples, random):
+    images = max(int(test.places.max()) for test in bench.tests) + 1
+    for part, weights in _weightings(images, resamples, random):
         for place, test in enumerate(bench.tests):
             of_seed = weights[:, test.places]
             for one in judged:

@@ -24,13 +24,11 @@ def write(params: Params, layout: Layout) -> None:
     MedlabelError
         When a study's results are missing or damaged.
     """
-    studies = {
-        name: results.read(Path(layout.study(name, "study.json")))
+    found = {
+        name: headlines(results.read(Path(layout.study(name, "study.json"))))
         for name in params.default_studies
     }
-    files.write_json(
-        Path(layout.metrics), {name: headlines(study) for name, study in studies.items()}
-    )
+    files.write_json(Path(layout.metrics), found)
 
 
 def headlines(study: StudyResult) -> dict[str, float]:

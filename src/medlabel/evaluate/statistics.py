@@ -55,16 +55,9 @@ def crossed_interval(
     crossed factors, which is slightly conservative. Owen, The pigeonhole bootstrap, Annals of
     Applied Statistics 1 (2007) 386-411.
 
-    Parameters
-    ----------
-    replicates
-        Values under each resampling of the images, shape (resamples, pretrainings, seeds); the
-        first axis may repeat one value where images are not resampled. NaN where a value is
-        undefined (a resampling without a class has no AUC), which is passed over.
-    confidence
-        Coverage of the percentile interval, such as 0.95.
-    random
-        Draws seeds and pretrainings.
+    `replicates` are values under each resampling of the images, shape (resamples, pretrainings,
+    seeds); the first axis may repeat one value where images are not resampled. NaN where a value is
+    undefined (a resampling without a class has no AUC) is passed over. The ends are percentiles.
     """
     return percentiles(crossed_means(replicates, random), confidence)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,20 +13,8 @@ import numpy as np
 import pandas as pd
 
 from medlabel import files
-from medlabel.evaluate import judged, published, scores, statistics
+from medlabel.evaluate import judged, published, results, scores, statistics
 from medlabel.evaluate.judged import Bench, Judged
-from medlabel.evaluate.results import (
-    Axis,
-    CellResult,
-    Comparison,
-    Crossing,
-    Estimate,
-    Gain,
-    Kind,
-    StudyResult,
-    grouped,
-    read_as,
-)
 from medlabel.evaluate.scores import Floats
 from medlabel.layout import Layout
 from medlabel.params import Cell, EncoderReference, Params, Trained, varying
@@ -53,10 +42,10 @@ def write(params: Params, study: str, layout: Layout, published_table: Path) -> 
     table = published.read(published_table)
     cells = params.grids[study]
     keys = varying(cells)
-    for images, group in grouped(cells, lambda cell: cell.images).items():
+    for images, group in results.grouped(cells, lambda cell: cell.images).items():
         evaluation.judge(images, group)
     found = [evaluation.cell(cell, cell.label(keys) or cell.images, table) for cell in cells]
-    content = StudyResult(
+    content = results.StudyResult(
         study=study,
         title=params.studies[study].title,
         phantom=all(cell.phantom for cell in found),
@@ -65,7 +54,9 @@ def write(params: Params, study: str, layout: Layout, published_table: Path) -> 
         image_resamples=evaluation.image_resamples,
         kind=kind(cells),
         axes=[
-            Axis(key=key, values=list(dict.fromkeys(str(getattr(cell, key)) for cell in cells)))
+            results.Axis(
+                key=key, values=list(dict.fromkeys(str(getattr(cell, key)) for cell in cells))
+            )
             for key in keys
         ],
         cells=found,
@@ -78,7 +69,7 @@ def write(params: Params, study: str, layout: Layout, published_table: Path) -> 
     files.write_json(Path(layout.study(study, "study.json")), content.model_dump(mode="json"))
 
 
-def kind(cells: Sequence[Cell]) -> Kind:
+def kind(cells: Sequence[Cell]) -> results.Kind:
     """Tell which kind of axis cells make, which decides on the figure.
 
     ``none``: one cell. ``number``: checkpoints of one encoder. ``matrix``: pairs of classes, or all
@@ -94,9 +85,8 @@ def kind(cells: Sequence[Cell]) -> Kind:
     if keys == ("images",) and all(cell.images.count(".") == 2 for cell in cells):
         return "matrix"
     if len(keys) == 2:
-        values = [list(dict.fromkeys(getattr(cell, key) for cell in cells)) for key in keys]
-        grid = {tuple(getattr(cell, key) for key in keys) for cell in cells}
-        if grid == set(itertools.product(*values)):
+        points = {tuple(getattr(cell, key) for key in keys) for cell in cells}
+        if len(points) == math.prod(len(set(values)) for values in zip(*points, strict=True)):
             return "matrix"
     return "names"
 
@@ -167,7 +157,7 @@ class Evaluation:
         return [Path(path) for path in self.layout.blocks(self.params, one, seeds, file)]
 
     def _record(self, one: Trained, seeds: int) -> RunRecord:
-        return read_as(self._paths(one, seeds, "run.json")[0], "train", RunRecord)
+        return results.read_as(self._paths(one, seeds, "run.json")[0], "train", RunRecord)
 
     def arms(self, cell: Cell) -> dict[Any, Repeats]:
         """Return what a cell compares."""
@@ -180,13 +170,13 @@ class Evaluation:
             for arm, group in names.items()
         }
 
-    def cell(self, cell: Cell, label: str, table: pd.DataFrame) -> CellResult:
+    def cell(self, cell: Cell, label: str, table: pd.DataFrame) -> results.CellResult:
         """Put together what was found in a cell."""
         arms = self.arms(cell)
         bench = self.benches[cell.images]
         one = cell.student()
         record, settings = self._record(one, cell.seeds), self.params.training(one)
-        estimates: dict[Any, dict[Any, Estimate]] = {
+        estimates: dict[Any, dict[Any, results.Estimate]] = {
             name: {
                 metric: self._estimate(
                     arm.values(metric), arm.replicates(metric), not bench.trains, *arm.names, metric
@@ -198,7 +188,7 @@ class Evaluation:
         shown = [TEACHER, "student"] if TEACHER in arms else ["true"]
         counts = {name: judged.confusion(bench, arms[name].parts) for name in shown}
         right = [one.right[: cell.seeds] for one in arms[shown[0]].parts if one.right is not None]
-        return CellResult(
+        return results.CellResult(
             label=label,
             **vars(cell),
             task=bench.task,
@@ -226,7 +216,7 @@ class Evaluation:
 
     def _estimate(
         self, values: Floats, replicates: Floats, official: bool, *purpose: str
-    ) -> Estimate:
+    ) -> results.Estimate:
         how, random = self.params.statistics, self._random("interval", *purpose)
         image = statistics.crossed_interval(replicates, how.confidence, random)
         if official or values.size == 1:
@@ -236,7 +226,7 @@ class Evaluation:
         else:
             repeated = np.broadcast_to(values, (how.resamples, *values.shape))
             low, high = statistics.crossed_interval(repeated, how.confidence, random)
-        return Estimate(
+        return results.Estimate(
             mean=float(values.mean()),
             sd=float(values.std(ddof=1)) if values.size > 1 else None,
             low=low,
@@ -246,7 +236,7 @@ class Evaluation:
             values=values.tolist(),
         )
 
-    def _gains(self, arms: Mapping[Any, Repeats]) -> dict[Any, Gain]:
+    def _gains(self, arms: Mapping[Any, Repeats]) -> dict[Any, results.Gain]:
         student, teacher = arms["student"], arms[TEACHER]
         resamples = self.params.statistics.resamples
         found = {}
@@ -267,24 +257,26 @@ class Evaluation:
             }
         corrected = statistics.holm([one["permutation_p"] for one in found.values()])
         return {
-            metric: Gain(**one, holm_p=p)
+            metric: results.Gain(**one, holm_p=p)
             for (metric, one), p in zip(found.items(), corrected, strict=True)
         }
 
-    def comparisons(self, cells: Sequence[Cell], labels: Sequence[str]) -> Iterator[Comparison]:
+    def comparisons(
+        self, cells: Sequence[Cell], labels: Sequence[str]
+    ) -> Iterator[results.Comparison]:
         """Compare every cell with the first one of its images; Holm's family is these cells.
 
         All pairs would need more resamples than there are: with 23 cells, 253 pairs, the least p of
         10,000 resamples would be 0.05 after Holm.
         """
         labelled = zip(cells, labels, strict=True)
-        for images, ours in grouped(labelled, lambda one: one[0].images).items():
+        for images, ours in results.grouped(labelled, lambda one: one[0].images).items():
             (reference, first), *others = ours
             for metric in COMPARED:
                 family = [self._compare(cell, reference, metric) for cell, _ in others]
                 adjusted = statistics.holm([one["p"] for one in family])
                 for (_, label), one, p in zip(others, family, adjusted, strict=True):
-                    yield Comparison(
+                    yield results.Comparison(
                         images=images, cell=label, reference=first, metric=metric, holm_p=p, **one
                     )
 
@@ -298,7 +290,7 @@ class Evaluation:
         p = statistics.beyond_zero(means)
         return {"difference": float(values.mean()), "low": low, "high": high, "p": p}
 
-    def crossing(self, cells: Sequence[Cell]) -> Crossing | None:
+    def crossing(self, cells: Sequence[Cell]) -> results.Crossing | None:
         """Find where the student stops helping, along the checkpoints of a teacher."""
         arms = [self.arms(cell) for cell in cells]
         teachers = np.stack([one[TEACHER].values("accuracy") for one in arms])
@@ -313,7 +305,7 @@ class Evaluation:
         crossed = [value for value in replicates if value is not None]
         low, high = statistics.percentiles(np.array([found, *crossed]), how.confidence)
         part = len(crossed) / len(replicates)
-        return Crossing(teacher_accuracy=found, low=low, high=high, crossing_resamples=part)
+        return results.Crossing(teacher_accuracy=found, low=low, high=high, crossing_resamples=part)
 
     def lines(self, cells: Sequence[Cell]) -> Iterator[dict[str, Any]]:
         """Give the scores of each cell, arm, pretraining and seed."""

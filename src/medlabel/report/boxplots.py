@@ -83,18 +83,12 @@ def _draw_box(axes: Axes, place: float, estimate: Estimate, colour: str) -> None
         place - 0.3 + 0.2 * style.jitter(len(values)), values, linestyle="", marker="o",
         markersize=2.4, markeredgewidth=0, color=colour, alpha=0.6,
     )  # fmt: skip
+    thin = {"linewidth": 0.8}
     axes.boxplot(
-        values,
-        positions=[place],
-        widths=0.26,
-        showfliers=False,
-        manage_ticks=False,
-        patch_artist=True,
-        boxprops={"facecolor": colour, "alpha": 0.35, "linewidth": 0.8},
-        medianprops={"color": style.BLACK, "linewidth": 1.0},
-        whiskerprops={"linewidth": 0.8},
-        capprops={"linewidth": 0.8},
-    )
+        values, positions=[place], widths=0.26, showfliers=False, manage_ticks=False,
+        patch_artist=True, boxprops={"facecolor": colour, "alpha": 0.35, **thin},
+        medianprops={"color": style.BLACK, "linewidth": 1.0}, whiskerprops=thin, capprops=thin,
+    )  # fmt: skip
     mean, low, high = 100 * estimate.mean, 100 * estimate.low, 100 * estimate.high
     axes.vlines(place + 0.28, low, high, color=style.BLACK, linewidth=1.1)
     axes.plot(place + 0.28, mean, marker="D", markersize=3, color=style.BLACK)

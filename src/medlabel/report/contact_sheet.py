@@ -9,6 +9,7 @@ import numpy as np
 
 from medlabel.data import archive
 from medlabel.data.phantoms import FINDINGS
+from medlabel.data.pixels import Pixels, projected, with_channels
 from medlabel.report import style
 from medlabel.report.text import readable
 
@@ -21,12 +22,8 @@ HEADING = 4.4  # mm
 def draw(phantoms: Mapping[str, Path], targets: Sequence[Path]) -> None:
     """Draw a line of training images for each kind of phantom, in turns over the labels.
 
-    Parameters
-    ----------
-    phantoms
-        The .npz of each kind, by its name in `catalogue.PHANTOMS`; the lines keep this order.
-    targets
-        Files to write, .svg or .png.
+    `phantoms` gives the .npz of each kind by its name in `catalogue.PHANTOMS`, in the order of the
+    lines.
 
     Raises
     ------
@@ -56,22 +53,16 @@ def draw(phantoms: Mapping[str, Path], targets: Sequence[Path]) -> None:
                 style.show(figure, left, top - HEADING - tile, tile, image)
 
 
-def _turns(images: archive.Archive, count: int) -> list[np.ndarray]:
+def _turns(images: archive.Archive, count: int) -> Pixels:
     """Choose `count` training images whose labels rise, as evenly as their number allows."""
     labels = images.labels["train"][:, 0]
     known = np.unique(labels)
     wanted = known[np.linspace(0, len(known), count, endpoint=False).astype(int)]
-    chosen = []
+    chosen: list[int] = []
     for label in known:
         rows = np.flatnonzero(labels == label)
         share = min(len(rows), int((wanted == label).sum()))
         middles = (np.arange(share) + 0.5) * len(rows) / max(share, 1)
-        chosen += [_flat(images, row) for row in rows[middles.astype(int)]]
-    return chosen
-
-
-def _flat(images: archive.Archive, row: int) -> np.ndarray:
-    image = images.images["train"][row]
-    if images.volumetric:
-        image = image.max(axis=0)
-    return image if images.channels == 3 else np.repeat(image[..., np.newaxis], 3, axis=-1)
+        chosen.extend(rows[middles.astype(int)])
+    pictures = images.images["train"][chosen]
+    return with_channels(projected(pictures, "maximum") if images.volumetric else pictures, 3)

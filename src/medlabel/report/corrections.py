@@ -105,8 +105,7 @@ def split(judged: pd.DataFrame) -> tuple[Group, Group]:
 
 
 def _height(group: Group) -> float:
-    shown = min(len(group.images), COLUMNS * ROWS)
-    lines = -(-shown // COLUMNS)
+    lines = -(-min(len(group.images), COLUMNS * ROWS) // COLUMNS)
     return HEADING + (lines * (PICTURE + CAPTION) if lines else NOTHING)
 
 

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from medlabel import __version__, files
 from medlabel.data import catalogue
 from medlabel.errors import MedlabelError
-from medlabel.evaluate.results import StudyResult
+from medlabel.evaluate.results import StudyResult, grouped
 from medlabel.layout import Layout
 from medlabel.params import Params, pool_name
 from medlabel.report import summary
@@ -138,9 +138,7 @@ def _parameters(params: Params, study: StudyResult, sources: Sequence[Source]) -
 
 def _versions(sources: Sequence[Source]) -> list[tuple[str, str]]:
     """Name the software of the trainings, with every version that any of them was made with."""
-    found: dict[str, dict[str, None]] = {}
-    for source in sources:
-        for name, version in source.record().versions.items():
-            found.setdefault(name, {})[version] = None
-    listed = [(name, ", ".join(versions)) for name, versions in sorted(found.items())]
+    used = dict.fromkeys(one for source in sources for one in source.record().versions.items())
+    by_name = sorted(grouped(used, lambda one: one[0]).items())
+    listed = [(name, ", ".join(version for _, version in group)) for name, group in by_name]
     return [("medlabel", __version__), *listed]

@@ -6,7 +6,6 @@ classification, Scientific Data 10:41 (2023), section "Baseline methods".
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from medlabel.data import catalogue
@@ -43,33 +42,28 @@ def differences(settings: TrainingSettings) -> list[str]:
     Each such as ``"epochs 3 (100)"``, the published value in brackets. A phantom has no published
     protocol, which is a difference too.
     """
-    return list(_differences(settings))
-
-
-def _differences(settings: TrainingSettings) -> Iterator[str]:
-    dataset, recipe = str(settings.dataset), settings.recipe
-    if catalogue.is_phantom(dataset):
-        yield "phantom images"
-    volumetric = settings.volumetric
-    expected = {"epochs": EPOCHS, "batch_size": BATCHES[volumetric], **SETTINGS}
-    for key, value in expected.items():
+    dataset, recipe, volumetric = str(settings.dataset), settings.recipe, settings.volumetric
+    found = ["phantom images"] if catalogue.is_phantom(dataset) else []
+    for key, value in {"epochs": EPOCHS, "batch_size": BATCHES[volumetric], **SETTINGS}.items():
         given = getattr(recipe, key)
         if given != value:
-            yield f"{readable(key)} {_say(given)} ({_say(value)})"
+            found.append(f"{readable(key)} {_say(given)} ({_say(value)})")
     if settings.size != SIZE:
-        yield f"image size {settings.size} ({SIZE})"
+        found.append(f"image size {settings.size} ({SIZE})")
     elif settings.edge not in EDGES[volumetric]:
-        yield f"enlarged to {settings.edge} ({' or '.join(map(str, EDGES[volumetric]))})"
+        edges = " or ".join(map(str, EDGES[volumetric]))
+        found.append(f"enlarged to {settings.edge} ({edges})")
     stem = "dense" if settings.edge == SIZE else "imagenet"
     if recipe.stem not in ("auto", stem):
-        yield f"stem {recipe.stem} ({stem})"
+        found.append(f"stem {recipe.stem} ({stem})")
     if recipe.start.source != "random":
-        yield f"first weights from {recipe.start.source} (random)"
-    if recipe.distillation:
-        taught = recipe.distillation
-        yield f"{taught.part:g} of the loss follows {taught.network}/{taught.recipe} (no teacher)"
+        found.append(f"first weights from {recipe.start.source} (random)")
+    if taught := recipe.distillation:
+        teacher = f"{taught.network}/{taught.recipe}"
+        found.append(f"{taught.part:g} of the loss follows {teacher} (no teacher)")
     if dataset in SCALED and not recipe.intensity_scaling:
-        yield "no intensity scaling (scaled)"
+        found.append("no intensity scaling (scaled)")
+    return found
 
 
 def _say(value: Any) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from medlabel.data import archive, mixtures
+from medlabel.params import Mixture
 from medlabel.report import style
 from medlabel.report.sources import Source
 from medlabel.report.text import readable, shorten
@@ -23,7 +24,8 @@ HEADING = 8.0  # mm
 def draw(source: Source, targets: Sequence[Path]) -> None:
     """Draw 32 training images of each class, evenly spaced over all there are."""
     mixture, opened = source.mixture, source.archives()
-    classes = list(_of_mixture(source) if mixture else _of_file(source, opened))[:CLASSES]
+    each = _of_mixture(source, mixture) if mixture else _of_file(source, opened)
+    classes = list(each)[:CLASSES]
     projection = mixture.projection if mixture else None
     pictures = [
         archive.pixels(opened, _spaced(table), 3, projection=projection) for _, _, table in classes
@@ -51,9 +53,7 @@ def draw(source: Source, targets: Sequence[Path]) -> None:
             )
 
 
-def _of_mixture(source: Source) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    mixture = source.mixture
-    assert mixture is not None
+def _of_mixture(source: Source, mixture: Mixture) -> Iterator[tuple[str, str, pd.DataFrame]]:
     table = mixtures.read_pool(Path(source.layout.pool_of(source.cell.images)))
     for entry in mixture.classes:
         labels = "" if entry.labels is None else f", labels {', '.join(map(str, entry.labels))}"

@@ -21,6 +21,9 @@ CELL = [key.name for key in fields(Cell)]
 CURVE = ("seed", "epoch", "train_loss", "train_accuracy", "val_loss", "val_auc", "val_accuracy")
 
 
+_archive = cache(archive.read)
+
+
 @dataclass(frozen=True)
 class Source:
     """One cell of a study as parameters have it, what was found, and the files behind it."""
@@ -72,11 +75,6 @@ class Source:
     def _files(self, file: str) -> list[Path]:
         trained, seeds = self.cell.student(), self.cell.seeds
         return [Path(path) for path in self.layout.blocks(self.params, trained, seeds, file)]
-
-
-@cache
-def _archive(path: Path, dataset: str) -> archive.Archive:
-    return archive.read(path, dataset)
 
 
 def gather(params: Params, study: str, layout: Layout) -> tuple[StudyResult, list[Source]]:

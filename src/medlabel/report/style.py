@@ -103,21 +103,9 @@ def sheet(
     Equal figures give equal bytes: they start from matplotlib's own defaults, not from a reader's
     matplotlibrc, and neither dates nor software versions are written.
 
-    Parameters
-    ----------
-    targets
-        Files to write, .svg or .png.
-    body
-        Height below the title in mm.
-    title, subtitle
-        Wrapped to the width of the figure.
-    phantom
-        Stamp the figure as drawn rather than measured.
-    width
-        In mm.
-    by_hand
-        The caller puts every part at its place (`place`, `write`, `show`); otherwise axes are laid
-        out automatically.
+    The figure is `width` mm wide, and `body` mm high below its title and subtitle, which are
+    wrapped. In one laid out `by_hand` the caller puts every part at its place (`place`, `write`,
+    `show`). One of a `phantom` is stamped as drawn rather than measured.
 
     Raises
     ------
