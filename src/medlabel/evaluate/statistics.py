@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-Floats = npt.NDArray[np.float64]
+from medlabel.evaluate.scores import Floats
 
 ROUNDING = 1e-12  # two scores closer than this differ by floating-point rounding alone
 CHUNK = 1000  # resamples at a time: bounds memory only

@@ -25,6 +25,7 @@ from medlabel.training.record import RunRecord
 IMAGE_RESAMPLES = 2000  # at most: each one scores everything again
 COMPARED = ("accuracy", "auc")
 TEACHER = "teacher"
+MADE = {"classes", "phantom", "parameters", "precision", "device", "start"}  # as the record says
 
 
 def write(params: Params, study: str, layout: Layout, published_table: Path) -> None:
@@ -191,9 +192,8 @@ class Evaluation:
         return results.CellResult(
             label=label,
             **vars(cell),
+            **record.model_dump(include=MADE),
             task=bench.task,
-            classes=record.classes,
-            phantom=record.phantom,
             test_images=len(bench.tests[0].images),
             train_images=len(bench.trains[0]) if bench.trains else record.train_images,
             pixels=published.pixels(settings),
@@ -206,12 +206,8 @@ class Evaluation:
             else [],
             recall={name: judged.recall(bench, arms[name].parts) for name in shown},
             confusion={name: found for name, found in counts.items() if found is not None},
-            parameters=record.parameters,
             epochs=settings.recipe.epochs,
             batch_size=settings.recipe.batch_size,
-            precision=record.precision,
-            device=record.device,
-            start=record.start,
         )
 
     def _estimate(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from medlabel.evaluate.results import CellResult, Metric, StudyResult
+from medlabel.evaluate.results import Arm, CellResult, Metric, StudyResult
 from medlabel.params import Contrastive
 from medlabel.report.sources import Source
 from medlabel.report.table import Table, distinct
@@ -97,29 +97,27 @@ def _our_rows(cell: CellResult) -> Iterator[dict[str, str]]:
         f"{points(cell.gains[metric].mean, 2)} points {METRICS[metric][0]}"
         for metric in ("accuracy", "f1")
     )
-    notes = {"teacher": f"mean, {cell.repeats}", "student": f"mean, {cell.repeats}; gain {gains}"}
-    for arm, found in cell.arms.items():
-        if arm in notes:
-            yield {
-                "Model": str(cell.encoder),
-                "What": f"{arm}, held-out images",
-                "Accuracy (%)": value("accuracy", found["accuracy"].mean),
-                "Trivial (%)": value("accuracy", cell.trivial_accuracy),
-                "Source": "this study",
-                "Note": notes[arm],
-            }
+    notes: dict[Arm, str] = {"teacher": "", "student": f"; gain {gains}"}
+    for arm, note in notes.items():
+        yield {
+            "Model": str(cell.encoder),
+            "What": f"{arm}, held-out images",
+            "Accuracy (%)": value("accuracy", cell.arms[arm]["accuracy"].mean),
+            "Trivial (%)": value("accuracy", cell.trivial_accuracy),
+            "Source": "this study",
+            "Note": f"mean, {cell.repeats}{note}",
+        }
 
 
 def _their_rows(published: pd.DataFrame) -> Iterator[dict[str, str]]:
     theirs = published[published["dataset"] == CAPSTONE]
     for row in theirs.to_dict("records"):
-        gain = row["acc"] is None
+        gained = row["acc"] is None  # the source gives the gain alone
+        score = f"gain {points(row['gain'], 0)}" if gained else value("accuracy", row["acc"])
         yield {
             "Model": row["model"],
             "What": readable(row["recipe"]),
-            "Accuracy (%)": f"gain {points(row['gain'], 0)}"
-            if gain
-            else value("accuracy", row["acc"]),
+            "Accuracy (%)": score,
             "Trivial (%)": value("accuracy", CAPSTONE_TRIVIAL),
             "Source": row["source"],
             "Note": row["note"] or "",

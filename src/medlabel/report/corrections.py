@@ -62,12 +62,9 @@ def draw(source: Source, targets: Sequence[Path]) -> None:
 def judge(labels: Path, predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     """Put the teacher's labels and the students' predictions on each held-out image side by side.
 
-    Returns
-    -------
-    pandas.DataFrame
-        One row an image: dataset, split, row, label; teacher and student (class indices in the
-        order of `classes`) with teacher_p and student_p (their probabilities); seeds (how many were
-        tested on it).
+    One row an image: dataset, split, row, label; teacher and student (class indices in the order of
+    `classes`) with teacher_p and student_p (their probabilities); seeds (how many were tested on
+    it).
     """
     theirs = [f"p_{name}" for name in classes]
     ours = [f"p_{index}" for index in range(len(classes))]

@@ -80,13 +80,7 @@ def _spaced(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def montage(images: np.ndarray) -> np.ndarray:
-    """Lay up to 32 images, uint8 (n, H, W, 3), out in 4 rows of 8 with white gaps.
-
-    Returns
-    -------
-    numpy.ndarray
-        uint8 (4 · (H + gap) - gap, 8 · (W + gap) - gap, 3); places without an image are white.
-    """
+    """Lay up to 32 images, uint8 (n, H, W, 3), out in 4 rows of 8, white where there is none."""
     count, height, width, _ = images.shape
     gap = max(1, height // 14)
     tiles = np.full((ROWS * COLUMNS, height + gap, width + gap, 3), 255, dtype=np.uint8)

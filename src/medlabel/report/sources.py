@@ -19,8 +19,6 @@ from medlabel.training.record import RunRecord
 
 CELL = [key.name for key in fields(Cell)]
 CURVE = ("seed", "epoch", "train_loss", "train_accuracy", "val_loss", "val_auc", "val_accuracy")
-
-
 _archive = cache(archive.read)
 
 

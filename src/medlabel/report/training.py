@@ -108,9 +108,7 @@ def _draw_kept(axes: Axes, table: pd.DataFrame, select: str, unit: float) -> Non
 def _draw_milestones(axes: Axes, source: Source) -> None:
     """Draw a line between the two epochs where a milestone lowers the learning rate."""
     recipe = source.settings.recipe
-    if recipe.schedule != "steps":
-        return
-    for part in recipe.milestones:
+    for part in recipe.milestones if recipe.schedule == "steps" else []:
         axes.axvline(
             math.ceil(part * recipe.epochs) + 0.5, color=style.GREY, linestyle=(0, (1, 1.5)),
             linewidth=0.9, label="learning rate lowered",
