@@ -201,9 +201,7 @@ class Evaluation:
             pseudolabel_accuracy=float(np.mean(right)) if right else None,
             arms=estimates,
             gains=self._gains(arms) if TEACHER in arms else {},
-            published=published.beside(cell.network, settings, estimates[shown[-1]], table)
-            if cell.encoder is None
-            else [],
+            published=published.beside(cell.network, settings, estimates[shown[-1]], table),
             recall={name: judged.recall(bench, arms[name].parts) for name in shown},
             confusion={name: found for name, found in counts.items() if found is not None},
             epochs=settings.recipe.epochs,

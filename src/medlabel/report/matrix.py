@@ -110,7 +110,7 @@ def _draw_panel(axes: Axes, panel: Panel, study: StudyResult, limit: float) -> A
     for (row, column), cell in panel.cells.items():
         part = (values[row, column] - low) / ((limit - low) or 1.0)
         dark = abs(part - 0.5) > 0.38 if study.taught else part > 0.6
-        gain = cell.gains.get("accuracy")
+        gain = cell.gains["accuracy"] if study.taught else None
         axes.text(
             column, row, points(gain.mean) if gain else f"{values[row, column]:.1f}",
             ha="center", va="center", fontsize=6.5, color="white" if dark else style.BLACK,

@@ -206,7 +206,7 @@ def write(figure: Figure, x: float, y: float, text: str, **properties: Any) -> N
 
 
 def show(
-    figure: Figure, x: float, y: float, width: float, image: np.ndarray, height: float = 0.0
+    figure: Figure, x: float, y: float, width: float, image: np.ndarray, height: float | None = None
 ) -> None:
     """Show an RGB image, uint8 (H, W, 3), pixel by pixel, at a place in mm; square by default."""
     axes = place(figure, x, y, width, height or width)
