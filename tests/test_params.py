@@ -80,6 +80,17 @@ def test_overlays_are_valid(overlay: Path) -> None:
         ("studies.vessel.network=resnet18", None),  # its rows name networks of their own
         ("studies.main.network=vit3d", "studies.main.network: network 'vit3d' does not fit images"),
         ("studies.main.network=alexnet", "studies.main.network: network 'alexnet' is not known"),
+        ("studies.main.recipe=offical", "studies.main.recipe: 'offical' given, one of official, "),
+        ("studies.main.network=[]", "studies.main: an empty list given, names allowed"),
+        (
+            "recipes.capstone.start={source: training, images: breast_pneumonia, recipe: none}",
+            "recipes.capstone.start.recipe: 'none' given, one of official, ",
+        ),
+        ("studies.vessel.controls=[permuted]", "studies.vessel.controls, pretrainings: given wit"),
+        (
+            "studies.vessel.rows=[{encoder: clip}, {prompts: plain, labelling: zeroshot}]",
+            "studies.vessel.prompts, labelling: missing; a teacher needs encoder, prompts, labelli",
+        ),
         ("studies.main.recipe=official", "studies.main: recipe official for breast_pneumonia: re"),
         (
             "encoders.phantom_clip.checkpoints=[20, 10]",
@@ -301,7 +312,9 @@ def recipe_of_vit3d(**keys: Any) -> parameters.Params:
     recipe = {"extends": "quick_vit3d"} | keys
     tried = {"title": "t", "images": "vesselmnist3d", "network": "vit3d", "recipe": "changed"}
     return changed(
-        f"recipes.changed={json.dumps(recipe)}", f"studies.tried={json.dumps(tried | {'seeds': 2})}"
+        f"recipes.changed={json.dumps(recipe)}",
+        "recipes.grey={extends: quick_vit3d, channels: 1}",
+        f"studies.tried={json.dumps(tried | {'seeds': 2})}",
     )
 
 
@@ -324,8 +337,9 @@ def test_what_a_training_needs_comes_before_it_once() -> None:
         ({**ACS, "network": "vit3d", "recipe": "changed"}, "needs itself"),
         ({**ACS, "images": "pneumoniamnist"}, "whose edge"),
         ({**ACS, "images": "organmnist3d"}, "whose classes"),
+        ({**ACS, "recipe": "grey"}, r"whose channels \(1\) differ from those of .* \(3\)"),
     ],
-    ids=["recipe", "dimension", "itself", "other images", "other classes"],
+    ids=["recipe", "dimension", "itself", "other images", "other classes", "channels"],
 )
 def test_a_teacher_that_cannot_be_is_told(teacher: dict, message: str) -> None:
     with pytest.raises(MedlabelError, match=message):

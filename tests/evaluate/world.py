@@ -81,7 +81,7 @@ class World:
 
     def _add_training(self, one: Trained, arm: str, seeds: int) -> None:
         mixture = self.params.every_mixture.get(one.images)
-        names = self.params.class_names(one)
+        names = self.params.training(one).class_names
         dataset = None if mixture else catalogue.parse(one.images)[0]
         task = task_of(mixture, dataset)
         right = self.right.get(one.network, self.right[arm])

@@ -5,7 +5,7 @@ These models are the only place that says what `params.yaml` may hold. The JSON 
 the file while it is typed.
 """
 
-from medlabel.params.data import Counts, Download, Folders, Phantoms
+from medlabel.params.data import Counts, Download, Phantoms
 from medlabel.params.encoders import (
     AnyEncoder,
     Contrastive,
@@ -19,20 +19,9 @@ from medlabel.params.model import Params, TrainingSettings, pool_name
 from medlabel.params.networks import Network
 from medlabel.params.reading import check, overlay, read, read_yaml, retyped, schema, validate
 from medlabel.params.recipes import Augmentation, Distillation, Recipe, Start
-from medlabel.params.studies import (
-    PERMUTED,
-    TRUE,
-    Cell,
-    Row,
-    Statistics,
-    Study,
-    Trained,
-    blocks,
-    varying,
-)
+from medlabel.params.studies import TRUE, Cell, Trained, blocks, varying
 
 __all__ = [
-    "PERMUTED",
     "TRUE",
     "AnyEncoder",
     "Augmentation",
@@ -43,7 +32,6 @@ __all__ = [
     "Distillation",
     "Download",
     "EncoderReference",
-    "Folders",
     "Labelling",
     "Mixture",
     "MixtureClass",
@@ -53,10 +41,7 @@ __all__ = [
     "Prompts",
     "Published",
     "Recipe",
-    "Row",
     "Start",
-    "Statistics",
-    "Study",
     "Trained",
     "TrainingSettings",
     "blocks",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from medlabel.data.catalogue import DATASETS, PHANTOMS
 
@@ -46,28 +46,21 @@ class Section(BaseModel):
 class Part(Section):
     """A named part, which may extend another one of its kind."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, json_schema_extra=_extendable
-    )
+    model_config = ConfigDict(json_schema_extra=_extendable)
 
 
-def resolve(name: str, parts: Mapping[str, Any], never_inherited: tuple[str, ...] = ()) -> Any:
-    """Fill a part's missing keys from the one that it extends, and so on.
+def extending(*never_inherited: str) -> BeforeValidator:
+    """Fill missing keys of named parts from those that they extend, but for some keys."""
 
-    Parameters
-    ----------
-    name
-        Of the part.
-    parts
-        All parts of its kind, as read.
-    never_inherited
-        Keys that hold for the part that states them alone.
+    def resolved(parts: Any) -> Any:
+        if not isinstance(parts, dict):
+            return parts
+        return {name: _resolved(name, parts, never_inherited) for name in parts}
 
-    Raises
-    ------
-    ValueError
-        When the extended part does not exist, or parts extend one another in a circle.
-    """
+    return BeforeValidator(resolved)
+
+
+def _resolved(name: str, parts: Mapping[str, Any], never_inherited: tuple[str, ...]) -> Any:
     chain, content = [name], parts[name]
     while isinstance(content, dict) and "extends" in content:
         base = content["extends"]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from medlabel.data import catalogue
 from medlabel.networks.names import misfit
-from medlabel.params.base import Name, Section, resolve
+from medlabel.params.base import Name, Section, extending
 from medlabel.params.data import Download, Folders, Phantoms
 from medlabel.params.encoders import (
     AnyEncoder,
@@ -25,6 +25,7 @@ from medlabel.params.networks import Network
 from medlabel.params.recipes import Recipe
 from medlabel.params.studies import (
     KEYS,
+    TEACHING,
     TRUE,
     Cell,
     Statistics,
@@ -34,35 +35,12 @@ from medlabel.params.studies import (
     combinations,
 )
 
-# Named parts that may extend one another, and keys that none inherits.
-EXTENDABLE: dict[str, tuple[str, ...]] = {
-    "mixtures": (),
-    "encoders": (),
-    "prompts": (),
-    "labellings": (),
-    "networks": (),
-    "recipes": ("protocol",),
-    "studies": ("title",),
-}
-
 
 class TrainingSettings(Section):
     """All parameters that the result of a training depends on, and no others.
 
-    Attributes
-    ----------
-    seed
-        Root of the random streams.
-    mixture
-        Where the images are a mixture; else None.
-    dataset, size
-        Flag or phantom and edge, where the images are one official file; else None.
-    labelling
-        Where a teacher labelled them; else None.
-    network
-        Its parameters, or its name.
-    recipe
-        How it is trained.
+    Images are a mixture, or one official file or phantom: `dataset`, whose edge is `size`. True
+    labels have no `labelling`. A network that no parameters make is named.
     """
 
     seed: int
@@ -83,6 +61,21 @@ class TrainingSettings(Section):
         """Edge of the images that the network sees, in pixels or voxels."""
         return self.recipe.enlarge_to or self.size
 
+    @property
+    def class_names(self) -> list[str]:
+        """The classes of the images, in label order."""
+        if self.mixture is not None:
+            return self.mixture.class_names
+        return catalogue.class_names(str(self.dataset))
+
+    def interface(self) -> dict[str, Any]:
+        """Return what a network that teaches another one has to share with it."""
+        return {
+            "edge": f"{self.edge} {'voxels' if self.volumetric else 'pixels'}",
+            "channels": self.recipe.channels,
+            "classes": self.class_names,
+        }
+
     def trigger(self) -> dict[str, Any]:
         """Return what a change of makes the training run again, as plain JSON values."""
         content = self.model_dump(mode="json", exclude={"recipe": {"seeds_per_job", "protocol"}})
@@ -102,32 +95,26 @@ class Params(Section):
     data: Download
     phantoms: Phantoms
     statistics: Statistics
-    mixtures: dict[Name, Mixture] = Field(description="Images and classes to tell apart.")
-    encoders: dict[Name, AnyEncoder] = Field(description="Teachers.")
-    prompts: dict[Name, Prompts] = Field(description="Words for classes.")
-    labellings: dict[Name, Labelling] = Field(description="From embeddings and words to labels.")
-    networks: dict[Name, Network] = Field(description="Small networks, made by parameters.")
-    recipes: dict[Name, Recipe] = Field(description="How networks are trained, students too.")
-    studies: dict[Name, Study] = Field(min_length=1, description="What is compared.")
+    mixtures: Annotated[dict[Name, Mixture], extending()] = Field(
+        description="Images and classes to tell apart."
+    )
+    encoders: Annotated[dict[Name, AnyEncoder], extending()] = Field(description="Teachers.")
+    prompts: Annotated[dict[Name, Prompts], extending()] = Field(description="Words for classes.")
+    labellings: Annotated[dict[Name, Labelling], extending()] = Field(
+        description="From embeddings and words to labels."
+    )
+    networks: Annotated[dict[Name, Network], extending()] = Field(
+        description="Small networks, made by parameters."
+    )
+    recipes: Annotated[dict[Name, Recipe], extending("protocol")] = Field(
+        description="How networks are trained, students too."
+    )
+    studies: Annotated[dict[Name, Study], extending("title")] = Field(
+        min_length=1, description="What is compared."
+    )
     default_studies: list[Name] = Field(
         min_length=1, description="What `snakemake` makes without a target."
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _extended(cls, content: Any) -> Any:
-        if not isinstance(content, dict):
-            return content
-        resolved = dict(content)
-        for section, own in EXTENDABLE.items():
-            parts = content.get(section)
-            if not isinstance(parts, dict):
-                continue
-            try:
-                resolved[section] = {name: resolve(name, parts, own) for name in parts}
-            except ValueError as error:
-                raise ValueError(f"{section}.{error}") from error
-        return resolved
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -141,9 +128,9 @@ class Params(Section):
                     f"({self.phantoms.size}) allowed"
                 )
         for name in self.default_studies:
-            self._known(name, self.studies, "default_studies")
+            _require(name, self.studies, "default_studies")
         for name, study in self.studies.items():
-            self._check_study(name, study)
+            self._check_study(f"studies.{name}", study, self.grids[name])
         return self
 
     def _check_mixture(self, name: str, mixture: Mixture) -> None:
@@ -159,27 +146,31 @@ class Params(Section):
                 f"({self.phantoms.size}) allowed where a mixture holds phantoms"
             )
 
-    @staticmethod
-    def _known(name: str, parts: Mapping[str, Any], where: str) -> None:
-        if name not in parts:
-            raise ValueError(f"{where}: {name!r} given, one of {', '.join(parts)} allowed")
-
-    def _check_study(self, name: str, study: Study) -> None:
-        where = f"studies.{name}"
-        cells = list(self._combinations(name, study))
+    def _check_study(self, where: str, study: Study, cells: list[Cell]) -> None:
+        if not cells:
+            raise ValueError(f"{where}: an empty list given, names allowed")
         if twice := [cell for cell, times in Counter(cells).items() if times > 1]:
             named = " / ".join(str(getattr(twice[0], key)) for key in KEYS)
             raise ValueError(f"{where}: {named} given twice, each once allowed")
         for cell in cells:
-            self._check_teacher(where, cell)
+            lacking = [key for key in TEACHING if getattr(cell, key) is None]
+            if not lacking:
+                self._check_teacher(where, cell)
+            elif len(lacking) < len(TEACHING):
+                raise ValueError(
+                    f"{where}.{', '.join(lacking)}: missing; a teacher needs {', '.join(TEACHING)}"
+                )
+            elif study.controls or study.pretrainings > 1:
+                raise ValueError(
+                    f"{where}.controls, pretrainings: given without an encoder, allowed with one"
+                )
+            _require(cell.recipe, self.recipes, f"{where}.recipe")
             for trained in self.with_sources(cell.student()):
                 self._check_training(where, trained)
 
     def _check_teacher(self, where: str, cell: Cell) -> None:
-        if cell.encoder is None or cell.prompts is None or cell.labelling is None:
-            return
-        self._known(cell.prompts, self.prompts, f"{where}.prompts")
-        self._known(cell.labelling, self.labellings, f"{where}.labelling")
+        _require(str(cell.prompts), self.prompts, f"{where}.prompts")
+        _require(str(cell.labelling), self.labellings, f"{where}.labelling")
         if cell.images not in self.every_mixture:
             raise ValueError(
                 f"{where}.images: {cell.images!r} given with an encoder, a mixture (which names "
@@ -191,10 +182,10 @@ class Params(Section):
             raise ValueError(f"{where}.encoder: {error}") from error
         for teacher in teachers:
             self._check_encoder(f"{where}.encoder", teacher)
-        self._check_words(where, self.every_mixture[cell.images], cell.prompts)
+        self._check_words(where, self.every_mixture[cell.images], str(cell.prompts))
 
     def _check_encoder(self, where: str, teacher: EncoderReference) -> None:
-        self._known(teacher.name, self.encoders, where)
+        _require(teacher.name, self.encoders, where)
         encoder = self.encoders[teacher.name]
         if not isinstance(encoder, Contrastive):
             if teacher.step is not None or teacher.run:
@@ -224,40 +215,27 @@ class Params(Section):
                 )
 
     def _check_training(self, where: str, trained: Trained) -> None:
-        self._known(trained.recipe, self.recipes, f"{where}.recipe")
-        recipe = self.recipes[trained.recipe]
-        mixed = trained.images in self.every_mixture
         try:
-            volumetric = not mixed and catalogue.is_volumetric(catalogue.parse(trained.images)[0])
+            settings = self.training(trained)
         except ValueError as error:
             raise ValueError(
                 f"{where}.images: {error}; or a mixture: {', '.join(self.mixtures)}"
             ) from error
-        if mixed == (recipe.validation_fraction is None):
+        mixed = settings.mixture is not None
+        if mixed == (settings.recipe.validation_fraction is None):
             raise ValueError(
                 f"{where}: recipe {trained.recipe} for {trained.images}: "
                 f"recipes.{trained.recipe}.validation_fraction "
                 f"{'missing: mixtures have' if mixed else 'given: official files have'} "
                 f"{'no' if mixed else 'their own'} validation split"
             )
-        if trained.network in self.networks:
-            if volumetric:
-                raise ValueError(
-                    f"{where}.network: {trained.network!r} given, which does not fit volumes"
-                )
-            return
-        if reason := misfit(trained.network, volumetric, tuple(self.networks)):
+        if reason := misfit(trained.network, settings.volumetric, tuple(self.networks)):
             raise ValueError(f"{where}.network: {reason}")
 
     def with_sources(self, trained: Trained, above: tuple[str, ...] = ()) -> list[Trained]:
         """Return trainings after all that they start from or learn from, first things first.
 
-        Parameters
-        ----------
-        trained
-            Any trainings.
-        above
-            Names of the trainings that need these.
+        Those `above` need these.
 
         Raises
         ------
@@ -273,10 +251,10 @@ class Params(Section):
 
     def start_of(self, trained: Trained) -> Trained | None:
         """Return the trainings whose weights these start from, if any."""
-        self._known(trained.recipe, self.recipes, "recipe")
         start = self.recipes[trained.recipe].start
         if start.images is None or start.recipe is None:
             return None
+        _require(start.recipe, self.recipes, f"recipes.{trained.recipe}.start.recipe")
         return Trained(start.images, TRUE, start.network or trained.network, start.recipe)
 
     def distilled(self, trained: Trained) -> Trained | None:
@@ -285,31 +263,22 @@ class Params(Section):
         Raises
         ------
         ValueError
-            When that teacher sees other images or answers for other classes.
+            When that teacher sees images of another form or answers for other classes.
         """
         wanted = self.recipes[trained.recipe].distillation
         if wanted is None:
             return None
+        where = f"recipes.{trained.recipe}.distillation"
+        _require(wanted.recipe, self.recipes, f"{where}.recipe")
         teacher = Trained(wanted.images, TRUE, wanted.network, wanted.recipe)
-        self._known(teacher.recipe, self.recipes, f"recipes.{trained.recipe}.distillation.recipe")
-        for what, of in (("edge", self._edge), ("classes", self.class_names)):
-            ours, theirs = of(trained), of(teacher)
-            if ours != theirs:
+        ours, theirs = (self.training(one).interface() for one in (trained, teacher))
+        for what, own in ours.items():
+            if own != theirs[what]:
                 raise ValueError(
-                    f"recipes.{trained.recipe}.distillation: {teacher.name} given, whose {what} "
-                    f"({theirs}) differ from those of {trained.name} ({ours})"
+                    f"{where}: {teacher.name} given, whose {what} ({theirs[what]}) differ from "
+                    f"those of {trained.name} ({own})"
                 )
         return teacher
-
-    def _edge(self, trained: Trained) -> tuple[int, bool]:
-        settings = self.training(trained)
-        return settings.edge, settings.volumetric
-
-    def class_names(self, trained: Trained) -> list[str]:
-        """Return the classes of a training's images, in label order."""
-        if trained.images in self.every_mixture:
-            return self.every_mixture[trained.images].class_names
-        return catalogue.class_names(catalogue.parse(trained.images)[0])
 
     @cached_property
     def every_mixture(self) -> dict[str, Mixture]:
@@ -317,21 +286,11 @@ class Params(Section):
         parts = (mixture.members(name) for name, mixture in self.mixtures.items())
         return {name: mixture for members in parts for name, mixture in members.items()}
 
-    def members(self, images: str) -> list[str]:
-        """Return the images that a name in a study stands for."""
-        mixture = self.mixtures.get(images)
-        return [images] if mixture is None else list(mixture.members(images))
-
-    def _combinations(self, name: str, study: Study) -> Iterator[Cell]:
-        for cell in combinations(study, self.members):
-            if None in (cell.images, cell.network, cell.recipe):
-                raise ValueError(f"studies.{name}: images, network and recipe are all needed")
-            yield cell
-
     @cached_property
     def grids(self) -> dict[str, list[Cell]]:
         """The cells of each study."""
-        return {name: list(self._combinations(name, study)) for name, study in self.studies.items()}
+        members = {name: list(mixture.members(name)) for name, mixture in self.mixtures.items()}
+        return {name: list(combinations(study, members)) for name, study in self.studies.items()}
 
     @cached_property
     def trainings(self) -> dict[str, Trained]:
@@ -352,13 +311,13 @@ class Params(Section):
     def training(self, trained: Trained) -> TrainingSettings:
         """Return what a training's result depends on."""
         mixture = self.every_mixture.get(trained.images)
-        dataset, size = (None, 0) if mixture else catalogue.parse(trained.images)
+        dataset, size = (None, mixture.size) if mixture else catalogue.parse(trained.images)
         taught = trained.taught
         return TrainingSettings(
             seed=self.seed,
             mixture=mixture,
             dataset=dataset,
-            size=mixture.size if mixture else size,
+            size=size,
             labelling=None if taught is None else self.labellings[taught[2]],
             network=self.networks.get(trained.network, trained.network),
             recipe=self.recipes[trained.recipe],
@@ -383,15 +342,7 @@ class Params(Section):
         return arms
 
     def teachers(self, encoder: str, images: str | None = None) -> list[EncoderReference]:
-        """Return the weights of an encoder that studies use, on some images or on any.
-
-        Parameters
-        ----------
-        encoder
-            Its name.
-        images
-            A mixture's name as in `mixtures`, whose members share their embeddings.
-        """
+        """Return the weights of an encoder that studies use, on a part of `mixtures` or on any."""
         found = {
             str(teacher): teacher
             for cells in self.grids.values()
@@ -405,6 +356,11 @@ class Params(Section):
         """Return the sentences about every class of every mixture in the words of a prompt set."""
         labels = {name for mixture in self.mixtures.values() for name in mixture.class_names}
         return {name: self.prompts[prompts].sentences(name) for name in sorted(labels)}
+
+
+def _require(name: str, parts: Mapping[str, Any], where: str) -> None:
+    if name not in parts:
+        raise ValueError(f"{where}: {name!r} given, one of {', '.join(parts)} allowed")
 
 
 def pool_name(images: str) -> str:

@@ -34,14 +34,7 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_
 
 
 def validate(content: Mapping[str, Any], source: str) -> Params:
-    """Check parameters and return the typed model.
-
-    Parameters
-    ----------
-    content
-        Nested dictionaries as read from YAML.
-    source
-        Where they come from, for messages.
+    """Check parameters as read from YAML; `source` is where they come from, for messages.
 
     Raises
     ------

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from medlabel.params.base import Count, Fraction, Part, Section
 from medlabel.params.encoders import EncoderReference
 
 KEYS = ("images", "encoder", "prompts", "labelling", "network", "recipe")
-WORDS = ("encoder", "prompts", "labelling")  # what a study of true labels leaves out
+TEACHING = ("encoder", "prompts", "labelling")  # what a study of true labels leaves out
 TRUE = "true"
 PERMUTED = "permuted"
 
@@ -77,37 +77,13 @@ class Study(Part):
         "is learnt from class frequencies alone), and of `true_labels` (an upper bound).",
     )
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        given = [key for key in WORDS if getattr(self, key) is not None or self._in_rows(key)]
-        if given and len(given) < len(WORDS):
-            lacking = ", ".join(key for key in WORDS if key not in given)
-            raise ValueError(f"{lacking}: missing; a teacher needs {', '.join(WORDS)}")
-        if not given and (self.controls or self.pretrainings > 1):
-            raise ValueError("controls, pretrainings: given without an encoder, allowed with one")
-        return self
-
-    def _in_rows(self, key: str) -> bool:
-        return any(getattr(row, key) is not None for row in self.rows)
-
-    def choices(self, key: str) -> list[str | None]:
-        """Return a key's values; a single one as a list."""
-        value = getattr(self, key)
-        return list(value) if isinstance(value, list) else [value]
-
 
 @dataclass(frozen=True)
 class Trained:
     """What names trainings: all seeds of the same images, labels, network and recipe.
 
-    Attributes
-    ----------
-    images
-        A mixture (a member of one, where it has several) or a MedMNIST file or phantom.
-    labels
-        ``true``; ``<encoder>+<prompts>+<labelling>``; or ``permuted+`` before that.
-    network, recipe
-        By name.
+    Images are a mixture (a member of one, where it has several), or a MedMNIST file or phantom;
+    labels ``true``, ``<encoder>+<prompts>+<labelling>``, or ``permuted+`` before that.
     """
 
     images: str
@@ -141,17 +117,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Cell:
-    """One point of a study's grid.
-
-    Attributes
-    ----------
-    images, network, recipe
-        As in `Trained`.
-    encoder, prompts, labelling
-        The teacher; None for true labels.
-    seeds, pretrainings
-        How often it is repeated.
-    """
+    """One point of a study's grid; without a teacher it is of true labels."""
 
     images: str
     encoder: str | None
@@ -188,25 +154,19 @@ class Cell:
         return ", ".join(str(getattr(self, key)) for key in keys)
 
 
-def combinations(study: Study, members: Any) -> Iterator[Cell]:
+def combinations(study: Study, members: Mapping[str, list[str]]) -> Iterator[Cell]:
     """Give the cells of a study's grid, or of its rows.
 
-    Parameters
-    ----------
-    study
-        Its parameters.
-    members
-        A function from a name of images to the names that it stands for.
+    A name of images stands for its `members`, if it has any.
     """
     for row in study.rows or [Row()]:
-        values = {
-            key: study.choices(key) if getattr(row, key) is None else [getattr(row, key)]
-            for key in KEYS
-        }
-        values["images"] = [one for name in values["images"] for one in members(name)]
-        for chosen in itertools.product(*values.values()):
-            entry: dict[str, Any] = dict(zip(KEYS, chosen, strict=True))
-            yield Cell(**entry, seeds=row.seeds or study.seeds, pretrainings=study.pretrainings)
+        asked = study.model_copy(update=row.model_dump(exclude_none=True))
+        values = [getattr(asked, key) for key in KEYS]
+        lists: list[Any] = [one if isinstance(one, list) else [one] for one in values]
+        lists[0] = [member for name in lists[0] for member in members.get(name, [name])]
+        for chosen in itertools.product(*lists):
+            entry = dict(zip(KEYS, chosen, strict=True))
+            yield Cell(**entry, seeds=asked.seeds, pretrainings=asked.pretrainings)
 
 
 def varying(cells: list[Cell]) -> tuple[str, ...]:
