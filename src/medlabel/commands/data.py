@@ -9,7 +9,6 @@ import typer
 
 from medlabel.commands.state import State, chosen
 from medlabel.data import catalogue
-from medlabel.errors import MedlabelError
 
 Mixture = Annotated[str, typer.Argument(help="A mixture of params.yaml.")]
 
@@ -27,10 +26,7 @@ def fetch(
     from medlabel.data import medmnist
 
     params, layout = State.both()
-    try:
-        flag, edge = catalogue.parse(file)
-    except ValueError as error:
-        raise MedlabelError(f"fetch: {error}.") from error
+    flag, edge = medmnist.parse(file)
     edge = size or edge
     medmnist.fetch(
         flag,

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SPLITS = ("train", "val", "test")
+PARTS = ("images", "labels")
+GREY, COLOUR, VOLUME = "(n, size, size)", "(n, size, size, 3)", "(n, size, size, size)"
 HIGHEST_LABEL = 255  # of datasets without a published table: MedMNIST keeps a label in a byte
 KEPT_BYTES = 1 << 27  # a split up to this size stays in memory once some of its rows were wanted
 
@@ -28,13 +30,7 @@ Rows = npt.NDArray[np.integer[Any]]
 
 
 class Images(Mapping[str, Pixels]):
-    """Images by split, read when they are asked for and then kept.
-
-    Parameters
-    ----------
-    members
-        The array of each split, on disk.
-    """
+    """Images by split, read when they are asked for and then kept."""
 
     def __init__(self, members: Mapping[str, npz.Member]) -> None:
         self.members = members
@@ -77,10 +73,6 @@ class Archive:
 
     Attributes
     ----------
-    dataset
-        MedMNIST's flag or a phantom's name.
-    path
-        The file that was read.
     images
         For each split uint8 of shape (n, H, W) for grey, (n, H, W, 3) for RGB or (n, D, H, W) for
         volumes, all edges equal. A split is read whole once it is asked for.
@@ -122,21 +114,14 @@ class Archive:
     def some(
         self, split: str, rows: Rows, projection: Projection | None
     ) -> Iterator[tuple[npt.NDArray[np.intp], Pixels]]:
-        """Yield images of a split part by part, in bounded memory.
-
-        Parameters
-        ----------
-        split, rows
-            Which images; any order, any of them twice.
-        projection
-            How volumes become images.
+        """Yield wanted images of a split part by part, in bounded memory.
 
         Yields
         ------
         positions
-            Of the images of this part in `rows`.
+            Of the images of this part in `rows`, which may stand in any order and repeat.
         images
-            uint8 of shape (n, H, W) for grey or (n, H, W, 3) for RGB.
+            uint8 of shape (n, H, W) for grey, or a projection, or (n, H, W, 3) for RGB.
 
         Raises
         ------
@@ -175,8 +160,19 @@ class _Origin:
         return "vessels" if catalogue.is_volumetric(self.dataset) else "phantoms"
 
     @property
-    def official(self) -> Mapping[str, Any] | None:
-        return catalogue.INFO.get(self.dataset)
+    def layouts(self) -> list[str]:
+        if catalogue.is_volumetric(self.dataset):
+            return [VOLUME]
+        official = catalogue.INFO.get(self.dataset)
+        return [{1: GREY, 3: COLOUR}[official["n_channels"]]] if official else [GREY, COLOUR]
+
+    def label_layout(self, found_columns: int) -> tuple[int, int]:
+        """Return how many columns labels have, and the highest value in them."""
+        official = catalogue.INFO.get(self.dataset)
+        if not official:
+            return found_columns, 1 if found_columns > 1 else HIGHEST_LABEL
+        known = len(official["label"])
+        return (known, 1) if catalogue.is_multi_label(official["task"]) else (1, known - 1)
 
     def differs(self, key: str, expected: str, found: object) -> MedlabelError:
         return MedlabelError(
@@ -195,8 +191,7 @@ def read(path: Path, dataset: str, size: int | None = None) -> Archive:
     path
         A .npz file in MedMNIST's layout.
     dataset
-        MedMNIST's flag or a phantom's name. An official dataset must also have the channels,
-        the number of labels and their range that MedMNIST publishes.
+        MedMNIST's flag, whose channels, labels and range must be as published; or a phantom.
     size
         Expected edge length in pixels or voxels; None accepts any.
 
@@ -208,17 +203,25 @@ def read(path: Path, dataset: str, size: int | None = None) -> Archive:
     """
     origin = _Origin(path, dataset)
     members = npz.members(path, origin.made_by)
-    keys = [f"{split}_{part}" for split in SPLITS for part in ("images", "labels")]
+    keys = [f"{split}_{part}" for split in SPLITS for part in PARTS]
     for key in keys:
         if key not in members:
             raise origin.differs(key, f"arrays {', '.join(keys)}", ", ".join(members) or "none")
     labels = {}
     for split in SPLITS:
-        _check_images(origin, members[f"{split}_images"])
-        labels[split] = _labels(origin, members[f"{split}_labels"])
-    _check_agreement(origin, members)
-    images = Images({split: members[f"{split}_images"] for split in SPLITS})
-    archive = Archive(dataset, path, images, labels)
+        images, answers = (members[f"{split}_{part}"] for part in PARTS)
+        _check_images(origin, images)
+        labels[split] = _labels(origin, answers)
+        if answers.shape[0] != images.shape[0]:
+            expected = f"{images.shape[0]} rows, as in {images.name}"
+            raise origin.differs(answers.name, expected, answers.shape[0])
+        for part, here in zip(PARTS, (images, answers), strict=True):
+            first = members[f"train_{part}"].shape[1:]
+            if here.shape[1:] != first:
+                expected = f"rows of shape {first}, as in train_{part}"
+                raise origin.differs(here.name, expected, here.shape[1:])
+    by_split = {split: members[f"{split}_images"] for split in SPLITS}
+    archive = Archive(dataset, path, Images(by_split), labels)
     if size not in (None, archive.size):
         raise origin.differs("train_images", f"an edge of {size} pixels", archive.size)
     return archive
@@ -227,24 +230,11 @@ def read(path: Path, dataset: str, size: int | None = None) -> Archive:
 def _check_images(origin: _Origin, member: npz.Member) -> None:
     if member.dtype != np.uint8:
         raise origin.differs(member.name, "uint8", member.dtype)
-    layouts = _layouts(origin)
-    edges = member.shape[1:]
-    fits = {
-        "(n, size, size)": len(edges) == 2,
-        "(n, size, size, 3)": len(edges) == 3 and edges[2] == 3,
-        "(n, size, size, size)": len(edges) == 3 and edges[2] == edges[0],
-    }
-    if not any(fits[layout] for layout in layouts) or edges[0] != edges[1] or not edges[0]:
-        raise origin.differs(member.name, f"shape {' or '.join(layouts)}", member.shape)
-
-
-def _layouts(origin: _Origin) -> list[str]:
-    if catalogue.is_volumetric(origin.dataset):
-        return ["(n, size, size, size)"]
-    by_channels = {1: "(n, size, size)", 3: "(n, size, size, 3)"}
-    if origin.official:
-        return [by_channels[origin.official["n_channels"]]]
-    return list(by_channels.values())
+    edge = member.shape[1:2]
+    beyond = {GREY: (), COLOUR: (3,), VOLUME: edge}  # height and width
+    fitting = [(*edge, *edge, *beyond[layout]) for layout in origin.layouts]
+    if not any(edge) or member.shape[1:] not in fitting:
+        raise origin.differs(member.name, f"shape {' or '.join(origin.layouts)}", member.shape)
 
 
 def _labels(origin: _Origin, member: npz.Member) -> Labels:
@@ -253,7 +243,7 @@ def _labels(origin: _Origin, member: npz.Member) -> Labels:
         raise origin.differs(member.name, "integers", member.dtype)
     if len(member.shape) != 2 or not member.shape[1]:
         raise origin.differs(member.name, "shape (n, number of labels)", member.shape)
-    columns, highest = _label_layout(origin, member.shape[1])
+    columns, highest = origin.label_layout(member.shape[1])
     if member.shape[1] != columns:
         raise origin.differs(member.name, f"shape (n, {columns})", member.shape)
     array = member.read()
@@ -264,26 +254,16 @@ def _labels(origin: _Origin, member: npz.Member) -> Labels:
     return array
 
 
-def _label_layout(origin: _Origin, found_columns: int) -> tuple[int, int]:
-    """Return how many columns labels have, and the highest value in them."""
-    if not origin.official:
-        return found_columns, 1 if found_columns > 1 else HIGHEST_LABEL
-    known = len(origin.official["label"])
-    multi_label = catalogue.is_multi_label(origin.official["task"])
-    return (known, 1) if multi_label else (1, known - 1)
-
-
-def _check_agreement(origin: _Origin, members: Mapping[str, npz.Member]) -> None:
-    for split in SPLITS:
-        rows, labelled = (members[f"{split}_{part}"].shape[0] for part in ("images", "labels"))
-        if labelled != rows:
-            expected = f"{rows} rows, as in {split}_images"
-            raise origin.differs(f"{split}_labels", expected, labelled)
-        for part in ("images", "labels"):
-            first, here = (members[f"{one}_{part}"].shape[1:] for one in ("train", split))
-            if first != here:
-                expected = f"rows of shape {first}, as in train_{part}"
-                raise origin.differs(f"{split}_{part}", expected, here)
+def parts(
+    archives: Mapping[str, Archive], table: pd.DataFrame, projection: Projection | None
+) -> Iterator[tuple[npt.NDArray[np.intp], Pixels]]:
+    """Yield the images of a table part by part, with their positions in it, as `Archive.some`."""
+    rows = table["row"].to_numpy()
+    groups = table.groupby(["dataset", "split"], sort=False, observed=True).indices
+    for source, wanted in groups.items():
+        dataset, split = cast("tuple[str, str]", source)
+        for positions, images in archives[dataset].some(split, rows[wanted], projection):
+            yield np.asarray(wanted)[positions], images
 
 
 def pixels(
@@ -300,7 +280,7 @@ def pixels(
     archives
         The archives by dataset.
     table
-        One row an image, with the columns ``dataset``, ``split`` and ``row`` (others are ignored).
+        One row an image, with ``dataset``, ``split`` and ``row`` among its columns.
     channels
         As for `medlabel.data.pixels.with_channels`.
     size
@@ -320,12 +300,8 @@ def pixels(
     """
     edge = _common_size(archives, size)
     gathered = np.empty((len(table), edge, edge, *((3,) if channels == 3 else ())), dtype=np.uint8)
-    rows = table["row"].to_numpy()
-    groups = table.groupby(["dataset", "split"], sort=False, observed=True).indices
-    for source, wanted in groups.items():
-        dataset, split = cast("tuple[str, str]", source)
-        for positions, images in archives[dataset].some(split, rows[wanted], projection):
-            gathered[wanted[positions]] = with_channels(images, channels)
+    for positions, images in parts(archives, table, projection):
+        gathered[positions] = with_channels(images, channels)
     return gathered
 
 

@@ -54,25 +54,8 @@ DATASETS = tuple(INFO)
 class Source:
     """One official file: where it lies and what it holds.
 
-    Attributes
-    ----------
-    flag
-        MedMNIST's name of the dataset, such as ``"breastmnist"``.
-    size
-        Edge length in pixels or voxels.
-    url, md5
-        As published in `medmnist.INFO`.
-    task
-        ``"binary-class"``, ``"multi-class"``, ``"multi-label, binary-class"`` or
-        ``"ordinal-regression"``.
-    labels
-        Meaning of each label, in label order.
-    samples
-        Number of images in each split.
-    channels
-        1 (grey) or 3 (RGB).
-    licence
-        Of the images.
+    `url` and `md5` are as published in `medmnist.INFO`, `task` is MedMNIST's word for it, `labels`
+    are the meanings in label order, `size` is the edge length in pixels or voxels.
     """
 
     flag: str
@@ -80,9 +63,7 @@ class Source:
     url: str
     md5: str
     task: str
-    labels: tuple[str, ...]
-    samples: dict[str, int]
-    channels: int
+    labels: list[str]
     licence: str
 
     @property
@@ -180,8 +161,6 @@ def source(flag: str, size: int) -> Source:
         url=entry[f"url{suffix}"],
         md5=entry[f"MD5{suffix}"],
         task=entry["task"],
-        labels=tuple(entry["label"][str(index)] for index in range(len(entry["label"]))),
-        samples=dict(entry["n_samples"]),
-        channels=entry["n_channels"],
+        labels=class_names(flag),
         licence=entry["license"],
     )

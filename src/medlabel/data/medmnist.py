@@ -11,6 +11,8 @@ import os
 import shutil
 import time
 from collections.abc import Iterable
+from dataclasses import asdict
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -32,9 +34,8 @@ CHUNK_BYTES = 1 << 20
 FIRST_WAIT = 1.0  # seconds before the first retry; each further wait is twice as long
 LONGEST_WAIT = 60.0  # seconds
 
-OK, PARTIAL_CONTENT, NOT_FOUND, GONE, RANGE_NOT_SATISFIABLE = 200, 206, 404, 410, 416
-# Request Timeout, Too Early, Too Many Requests: the only 4xx that a later attempt may cure.
-PASSING_CLIENT_ERRORS = (408, 425, 429)
+# The only 4xx that a later attempt may cure.
+PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
 
 
 class _AttemptError(Exception):
@@ -59,10 +60,8 @@ def fetch(flag: str, size: int, target: Path, cache: Path, settings: Download) -
 
     Parameters
     ----------
-    flag
-        MedMNIST's name of the dataset.
-    size
-        Edge length in pixels or voxels.
+    flag, size
+        MedMNIST's name of the dataset, and the edge length in pixels or voxels.
     target
         The .npz to write.
     cache
@@ -90,7 +89,20 @@ def fetch(flag: str, size: int, target: Path, cache: Path, settings: Download) -
         else:
             _obtain(source, held, settings)
         _link(held, target)
-    _write_facts(source, target)
+    facts = {
+        "sha256": files.digest(target),
+        "bytes": target.stat().st_size,
+        "non_commercial": source.non_commercial,
+    }
+    files.write_json(target.with_suffix(".json"), asdict(source) | facts)
+
+
+def parse(images: str) -> tuple[str, int]:
+    """As `catalogue.parse`, with a `MedlabelError`."""
+    try:
+        return catalogue.parse(images)
+    except ValueError as error:
+        raise MedlabelError(f"fetch: {error}") from error
 
 
 def _source(flag: str, size: int) -> catalogue.Source:
@@ -99,10 +111,7 @@ def _source(flag: str, size: int) -> catalogue.Source:
             f"fetch: {flag} given, which is drawn and not fetched: run `medlabel phantoms` or "
             f"`medlabel vessels`."
         )
-    try:
-        catalogue.parse(catalogue.file_stem(flag, size))
-    except ValueError as error:
-        raise MedlabelError(f"fetch: {error}") from error
+    parse(catalogue.file_stem(flag, size))
     return catalogue.source(flag, size)
 
 
@@ -121,22 +130,6 @@ def _link(original: Path, target: Path) -> None:
             partial.hardlink_to(original)
         except OSError:  # another file system, or one without hard links
             shutil.copyfile(original, partial)
-
-
-def _write_facts(source: catalogue.Source, target: Path) -> None:
-    facts = {
-        "flag": source.flag,
-        "size": source.size,
-        "url": source.url,
-        "md5": source.md5,
-        "sha256": files.digest(target),
-        "bytes": target.stat().st_size,
-        "licence": source.licence,
-        "non_commercial": source.non_commercial,
-        "task": source.task,
-        "labels": list(source.labels),
-    }
-    files.write_json(target.with_suffix(".json"), facts)
 
 
 def _obtain(source: catalogue.Source, target: Path, settings: Download) -> None:
@@ -227,8 +220,14 @@ def _attempt(url: str, source: catalogue.Source, part: Path, timeout: float) -> 
     """Complete the partial file from one address and check it."""
     import requests
 
+    held = part.stat().st_size if part.exists() else 0
+    if held and not _md5_difference(part, source):
+        return
+    # Ranges count encoded bytes: the end of a compressed answer could not be asked for.
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={held}-"} if held else {})
     try:
-        _transfer(url, source, part, timeout)
+        with requests.get(url, headers=headers, stream=True, timeout=timeout) as response:
+            _append(response, part, held)
     except requests.Timeout as error:
         raise _AttemptError(f"no answer within {timeout:g} s") from error
     except requests.RequestException as error:
@@ -244,47 +243,31 @@ def _root_cause(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _transfer(url: str, source: catalogue.Source, part: Path, timeout: float) -> None:
-    import requests
-
-    held = part.stat().st_size if part.exists() else 0
-    if held and not _md5_difference(part, source):
-        return
-    # Ranges count encoded bytes: the end of a compressed answer could not be asked for.
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={held}-"} if held else {})
-    with requests.get(url, headers=headers, stream=True, timeout=timeout) as response:
-        if response.status_code == OK:
-            _append(response, part, 0)
-        elif response.status_code == PARTIAL_CONTENT:
-            _append(response, part, held)
-        elif response.status_code == RANGE_NOT_SATISFIABLE and held:
-            part.unlink()
-            raise _AttemptError(f"the {held} bytes downloaded before are no part of this file")
-        else:
-            raise _refusal(response)
-
-
-def _refusal(response: requests.Response) -> Exception:
-    status = response.status_code
-    reason = f"HTTP {status} {response.reason}"
-    if status in (NOT_FOUND, GONE):
-        return _NotHeldError(reason)
-    if 400 <= status < 500 and status not in PASSING_CLIENT_ERRORS:
-        return _PlaceError(reason)
-    return _AttemptError(reason)
-
-
 def _append(response: requests.Response, part: Path, held: int) -> None:
-    """Write the body of an answer behind the first `held` bytes of the partial file."""
+    """Write the body of an answer behind the `held` bytes, or anew where it has all of the file."""
+    status = response.status_code
+    if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and held:
+        part.unlink()
+        raise _AttemptError(f"the {held} bytes downloaded before are no part of this file")
+    if status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
+        raise _refusal(status, f"HTTP {status} {response.reason}")
+    start = held if status == HTTPStatus.PARTIAL_CONTENT else 0
     try:
-        with part.open("r+b" if held else "wb") as stream:
-            stream.seek(held)
+        with part.open("r+b" if start else "wb") as stream:
+            stream.seek(start)
             for chunk in _chunks(response, part.stem):
                 stream.write(chunk)
             stream.flush()
             os.fsync(stream.fileno())
     except OSError as error:
         raise files.write_error(error, part) from error
+
+
+def _refusal(status: int, reason: str) -> Exception:
+    if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+        return _NotHeldError(reason)
+    passing = not 400 <= status < 500 or status in PASSING
+    return _AttemptError(reason) if passing else _PlaceError(reason)
 
 
 def _chunks(response: requests.Response, name: str) -> Iterable[bytes]:

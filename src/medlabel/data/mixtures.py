@@ -10,7 +10,7 @@ import itertools
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -43,19 +43,8 @@ def write_pool(
     split's array) and ``class`` (its name). It is sorted by role, class in the mixture's order,
     dataset, split and row, roles and splits in the order train, val, test.
 
-    Parameters
-    ----------
-    name
-        Of the mixture, for messages.
-    mixture
-        Classes, splits and counts; with `mixture.pool`, a fixed random subset of that many images
-        a class and role.
-    archives
-        Files of the mixture's datasets.
-    target
-        The parquet file to write.
-    seed
-        Root of the random streams.
+    With `mixture.pool` they are a fixed random subset of that many images a class and role, by the
+    random streams of `seed`. `name` is the mixture's, for messages.
 
     Raises
     ------
@@ -106,10 +95,8 @@ def draw(mixture: Mixture, pool: pd.DataFrame, one: int, seed: int) -> pd.DataFr
         Classes and counts.
     pool
         What `read_pool` gives, of this mixture or of one that has these classes among others.
-    one
-        Number of the repeat: its seed.
-    seed
-        Root of the random streams.
+    one, seed
+        Number of the repeat, and the root of the random streams.
 
     Returns
     -------
@@ -128,7 +115,7 @@ def draw(mixture: Mixture, pool: pd.DataFrame, one: int, seed: int) -> pd.DataFr
         if lacking := _lacking(mixture, entry, role, len(rows)):
             raise MedlabelError(f"pool: {lacking}; run `medlabel pool` again.")
         order = stream(seed, "mix", entry.name, role, one).permutation(rows)
-        chosen.append(order[: _role(entry, role).count])
+        chosen.append(order[: getattr(entry, role).count])
         labels.append(np.full(len(chosen[-1]), index, dtype=np.int8))
     found = pool[["role", *IMAGE]].iloc[np.concatenate(chosen)].reset_index(drop=True)
     return found.assign(label=np.concatenate(labels))
@@ -136,10 +123,6 @@ def draw(mixture: Mixture, pool: pd.DataFrame, one: int, seed: int) -> pd.DataFr
 
 def _opened(mixture: Mixture, archives: Mapping[str, Path]) -> dict[str, archive.Archive]:
     return {name: archive.read(archives[name], name, mixture.size) for name in mixture.datasets}
-
-
-def _role(entry: MixtureClass, role: str) -> ClassRole:
-    return entry.train if role == "train" else entry.test
 
 
 def _eligible(entry: MixtureClass, source: archive.Archive, where: str) -> pd.DataFrame:
@@ -157,7 +140,7 @@ def _eligible(entry: MixtureClass, source: archive.Archive, where: str) -> pd.Da
         pd.DataFrame({"role": role, "split": split, "row": rows[split].astype(np.int32)})
         for role in ROLES
         for split in archive.SPLITS
-        if split in _role(entry, role).splits
+        if split in getattr(entry, role).splits
     ]
     table = pd.concat(parts, ignore_index=True)
     return table.assign(**{"dataset": entry.dataset, "class": entry.name})[POOL_COLUMNS]
@@ -199,7 +182,7 @@ def _refuse_shared_images(
 
 def _lacking(mixture: Mixture, entry: MixtureClass, role: str, available: int) -> str:
     """Say what a class lacks, or nothing."""
-    wanted = _role(entry, role)
+    wanted: ClassRole = getattr(entry, role)
     needed = wanted.count or 1
     if available >= needed:
         return ""
@@ -218,16 +201,7 @@ def duplicates(
     archives: Mapping[str, archive.Archive],
     projection: Projection | None = None,
 ) -> pd.DataFrame:
-    """Find images of a pool whose pixels are byte for byte the same.
-
-    Parameters
-    ----------
-    pool
-        What `read_pool` gives.
-    archives
-        The archives of its datasets.
-    projection
-        How volumes become images.
+    """Find images of a pool whose pixels, projected where they are volumes, are the same.
 
     Returns
     -------
@@ -238,13 +212,10 @@ def duplicates(
     import pandas as pd
 
     digests = np.empty(len(pool), dtype=object)
-    rows = pool["row"].to_numpy()
-    for source, wanted in pool.groupby(["dataset", "split"], sort=False).indices.items():
-        dataset, split = cast("tuple[str, str]", source)
-        for positions, images in archives[dataset].some(split, rows[wanted], projection):
-            digests[wanted[positions]] = [
-                hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images
-            ]
+    for positions, images in archive.parts(archives, pool, projection):
+        digests[positions] = [
+            hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images
+        ]
     groups = pd.Series(digests, index=pool.index)
     twins = pool[groups.duplicated(keep=False)].copy()
     twins.insert(0, "group", pd.factorize(groups[twins.index])[0])
@@ -257,17 +228,6 @@ def write_audit(pool: Path, mixture: Mixture, archives: Mapping[str, Path], targ
     The JSON file holds the number of ``images``, of ``duplicated`` ones, of ``groups`` of equal
     images, of those with images in both roles (``groups_across_roles``) and with images of several
     classes (``groups_across_classes``), and ``examples`` of groups, those across roles first.
-
-    Parameters
-    ----------
-    pool
-        The table that `write_pool` wrote.
-    mixture
-        What it was written for.
-    archives
-        Files of the mixture's datasets.
-    target
-        The JSON file to write.
 
     Raises
     ------
@@ -293,12 +253,7 @@ def write_audit(pool: Path, mixture: Mixture, archives: Mapping[str, Path], targ
         logger.warning("%s: %d groups of equal images are in both roles", pool, across)
 
 
-def _examples(twins: pd.DataFrame, spread: pd.DataFrame) -> list[list[dict[str, Any]]]:
+def _examples(twins: pd.DataFrame, spread: pd.DataFrame) -> list[list[dict[Any, Any]]]:
     order = spread.sort_values("role", ascending=False, kind="stable").index[:AUDIT_EXAMPLES]
-    return [
-        [
-            dict(image)
-            for image in twins.loc[twins["group"] == group, POOL_COLUMNS].to_dict("records")
-        ]
-        for group in order
-    ]
+    groups = twins.set_index("group")[POOL_COLUMNS]
+    return [groups.loc[[group]].to_dict("records") for group in order]

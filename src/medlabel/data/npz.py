@@ -39,17 +39,7 @@ HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.re
 
 @dataclass(frozen=True)
 class Member:
-    """One array of a .npz file, of which the header alone was read.
-
-    Attributes
-    ----------
-    path, made_by
-        The file, and the step that makes it.
-    name
-        Of the array.
-    shape, dtype, fortran
-        As its header states them.
-    """
+    """One array of a .npz file that the step `made_by` wrote; its header alone was read."""
 
     path: Path
     made_by: str
@@ -113,7 +103,7 @@ def members(path: Path, made_by: str) -> dict[str, Member]:
 
 
 def _member(path: Path, made_by: str, file: zipfile.ZipFile, name: str) -> Member:
-    with _opened(file, name) as stream:
+    with file.open(f"{name}.npy") as stream:
         shape, fortran, dtype = _header(stream)
         size = stream.tell() + math.prod(shape) * dtype.itemsize
     if dtype.hasobject:
@@ -140,10 +130,6 @@ def _told(path: Path, made_by: str) -> Iterator[None]:
         ) from error
 
 
-def _opened(file: zipfile.ZipFile, name: str) -> IO[bytes]:
-    return file.open(f"{name}.npy")
-
-
 def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = np.lib.format.read_magic(stream)
     if version not in HEADERS:
@@ -156,7 +142,7 @@ def _contents(
     file: zipfile.ZipFile, name: str, total: int, size: int
 ) -> Iterator[tuple[int, bytes]]:
     """Yield an array's bytes part by part, each with the number of its first one."""
-    with _opened(file, name) as stream:
+    with file.open(f"{name}.npy") as stream:
         _header(stream)
         for first in range(0, total, size):
             content = stream.read(min(size, total - first))
