@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -79,4 +82,32 @@ def test_an_expected_failure_is_one_line(
     assert len(lines) == 1
     assert lines[0].startswith("medlabel: error: ")
     assert expected in lines[0]
+    assert not lines[0].endswith("?.")
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+
+
+READERS = {"read_arrow", "read_json", "read_parquet", "require"}
+
+
+def test_a_missing_file_is_said_to_be_made_by_the_step_that_makes_it() -> None:
+    """A teacher's labels are made by `medlabel pseudolabel`; `label` is for one's own images."""
+    told = {
+        str(call.args[1].value)
+        for path in (ROOT / "src").rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call)
+        and ast.unparse(call.func).rpartition(".")[2] in READERS
+        and len(call.args) > 1
+        and isinstance(call.args[1], ast.Constant)
+    }
+    assert {"fetch", "pool", "pseudolabel", "train"} <= told
+    assert told <= {step.__name__ for step in STEPS}
+
+
+def test_extras_that_messages_name_exist() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py")]
+    named = {name for text in sources for name in re.findall(r"medlabel\[(\w+)\]", text)}
+    assert named == {"hub"} <= set(extras)

@@ -186,7 +186,7 @@ def test_transformers_is_asked_for_before_the_download(
         "model": teacher("Tiny", str(tmp_path / "weights.pt")),
         "folder": teacher(f"local-dir:{tmp_path / 'theirs'}", None),
     }[known]
-    with pytest.raises(MedlabelError, match=r"org/words .*run `pip install transformers`"):
+    with pytest.raises(MedlabelError, match=r"org/words .*run `pip install 'medlabel\[hub\]'`"):
         encoder.adopt(asked, tmp_path / "ours")
 
 
@@ -206,5 +206,5 @@ def test_a_hub_model_is_asked_for_transformers_after_its_configuration(
     monkeypatch.setattr(pretrained, "download_pretrained_from_hf", download)
     monkeypatch.setattr(encoder, "_heed_missing_network", lambda: None)
     monkeypatch.setattr(encoder.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(MedlabelError, match="run `pip install transformers`"):
+    with pytest.raises(MedlabelError, match=r"run `pip install 'medlabel\[hub\]'`"):
         encoder.adopt(teacher("hf-hub:org/name", None), tmp_path / "ours")

@@ -161,7 +161,9 @@ def teacher(
         When the labels are missing, damaged, or of other images.
     """
     names = {f"p_{one}": f"p_{index}" for index, one in enumerate(classes)}
-    table = files.read_parquet(path, "label", ["role", *IMAGE, "label", "pseudolabel", *names])
+    table = files.read_parquet(
+        path, "pseudolabel", ["role", *IMAGE, "label", "pseudolabel", *names]
+    )
     held_out = table[table["role"] == "test"].rename(columns=names | {"label": "label_0"})
     held_out = held_out.drop(columns=["role", "pseudolabel"])
     answers = [_aligned(test, held_out, path) for test in bench.tests]

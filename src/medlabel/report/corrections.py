@@ -68,7 +68,7 @@ def judge(labels: Path, predictions: pd.DataFrame, classes: Sequence[str]) -> pd
     """
     theirs = [f"p_{name}" for name in classes]
     ours = [f"p_{index}" for index in range(len(classes))]
-    teacher = files.read_parquet(labels, "label", ["role", *IMAGE, "pseudolabel", *theirs])
+    teacher = files.read_parquet(labels, "pseudolabel", ["role", *IMAGE, "pseudolabel", *theirs])
     teacher = teacher[teacher["role"] == "test"].set_index(IMAGE)
     students = predictions.rename(columns={"label_0": "label"}).groupby(IMAGE, observed=True)
     mean = students[ours].mean()

@@ -327,7 +327,7 @@ def _require_transformers(name: str) -> None:
     if needed and importlib.util.find_spec("transformers") is None:
         raise MedlabelError(
             f"model: {name} reads words with {needed} of the package transformers, which is not "
-            f"installed: run `pip install transformers`, or use a model whose text tower is "
+            f"installed: run `pip install 'medlabel[hub]'`, or use a model whose text tower is "
             f"open_clip's own."
         )
 
