@@ -160,10 +160,9 @@ def teacher(
     MedlabelError
         When the labels are missing, damaged, or of other images.
     """
-    names = {f"p_{one}": f"p_{index}" for index, one in enumerate(classes)}
-    table = files.read_parquet(
-        path, "pseudolabel", ["role", *IMAGE, "label", "pseudolabel", *names]
-    )
+    names = {f"p_{name}": f"p_{index}" for index, name in enumerate(classes)}
+    columns = ["role", *IMAGE, "label", "pseudolabel", *names]
+    table = files.read_parquet(path, "pseudolabel", columns)
     held_out = table[table["role"] == "test"].rename(columns=names | {"label": "label_0"})
     held_out = held_out.drop(columns=["role", "pseudolabel"])
     answers = [_aligned(test, held_out, path) for test in bench.tests]
