@@ -16,12 +16,8 @@ if TYPE_CHECKING:
 def prepare(device: str, threads: int) -> torch.device:
     """Set threads and determinism for this process and choose the device.
 
-    Parameters
-    ----------
-    device
-        ``"auto"`` (CUDA where there is one), ``"cpu"`` or ``"cuda"``.
-    threads
-        CPU threads that torch may use, as the rule declares them.
+    A device is ``"auto"`` (CUDA where there is one), ``"cpu"`` or ``"cuda"``; `threads` of the CPU
+    are what torch may use.
 
     Raises
     ------

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-CHUNK_BYTES = 1 << 20
+FULL_BELOW = 1 << 20  # bytes left on a disk
 LONGEST_STEM = 40  # of partial files: most file systems allow 255 bytes a name
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -32,11 +32,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 def replacing(target: Path) -> Iterator[Path]:
     """Give a path beside `target` to write to, and rename it to `target` once that succeeded.
 
-    Parameters
-    ----------
-    target
-        The file to create or replace; missing parent folders are made. Its mode is what the
-        umask leaves, as for any new file.
+    Missing parent folders are made. The file's mode is what the umask leaves, as for any new file.
 
     Yields
     ------
@@ -88,7 +84,7 @@ def _beside(target: Path) -> Path:
     partial = target.with_name(f".{stem}.{secrets.token_hex(8)}{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        partial.touch(exist_ok=False)
     except OSError as error:
         raise _refusal(error, target) from error
     return partial
@@ -113,10 +109,12 @@ def write_error(error: Exception, target: Path) -> Exception:
     torch and safetensors wrap the system's error in their own and keep only its text, or lose it:
     then the space that is left decides.
     """
-    wrapped = not isinstance(error, OSError | MedlabelError)
-    if (isinstance(error, OSError) and error.errno in FULL) or (
-        wrapped and (os.strerror(errno.ENOSPC) in str(error) or _is_full(target.parent))
-    ):
+    if isinstance(error, OSError | MedlabelError):
+        full = isinstance(error, OSError) and error.errno in FULL
+    else:
+        left = shutil.disk_usage(target.parent).free
+        full = os.strerror(errno.ENOSPC) in str(error) or left < FULL_BELOW
+    if full:
         return MedlabelError(
             f"{target}: the disk is full ({error}); nothing was overwritten. "
             f"Free some space under {target.parent} and run the same command again."
@@ -124,24 +122,10 @@ def write_error(error: Exception, target: Path) -> Exception:
     return error
 
 
-def _is_full(folder: Path) -> bool:
-    return shutil.disk_usage(folder).free < CHUNK_BYTES
-
-
 def digest(path: Path, algorithm: str = "sha256") -> str:
-    """Hexadecimal checksum of a file, read in chunks of 1 MiB.
-
-    Parameters
-    ----------
-    path
-        An existing file.
-    algorithm
-        A name that `hashlib.new` knows, such as ``"md5"`` or ``"sha256"``.
-    """
-    state = hashlib.new(algorithm, usedforsecurity=False)
+    """Hexadecimal checksum of a file, by an algorithm that `hashlib.new` knows."""
     with path.open("rb") as stream:
-        while chunk := stream.read(CHUNK_BYTES):
-            state.update(chunk)
+        state = hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False))
     return state.hexdigest()
 
 

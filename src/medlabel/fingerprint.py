@@ -19,12 +19,7 @@ PASSED_OVER = ("params", "errors", "progress", "layout", "fingerprint", "watchin
 
 
 def of(*modules: str) -> str:
-    """Return a checksum of what modules of this package do.
-
-    Parameters
-    ----------
-    *modules
-        Names below the package, such as ``"training.run"``.
+    """Return a checksum of what modules of this package, such as ``"training.run"``, do.
 
     Raises
     ------

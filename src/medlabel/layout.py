@@ -18,15 +18,7 @@ PUBLISHED = "resources/published_results.csv"
 
 @dataclass(frozen=True)
 class Layout:
-    """Names of all files below two folders.
-
-    Attributes
-    ----------
-    data
-        Folder of all that is large.
-    results
-        Folder of what readers see.
-    """
+    """Names of all files below two folders: of `data`, and of `results` that readers see."""
 
     data: str
     results: str

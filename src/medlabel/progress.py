@@ -56,16 +56,9 @@ class Progress:
 
 
 def track(items: Iterable[Item], task: str, total: int) -> Iterator[Item]:
-    """Yield `items` while showing how far `task` has come.
+    """Yield `items`, of which there are `total`, while showing how far `task` has come.
 
-    Parameters
-    ----------
-    items
-        What to iterate over.
-    task
-        A few words, such as ``"embed breastmnist"``.
-    total
-        How many items there will be.
+    A task is named in a few words, such as ``"embed breastmnist"``.
     """
     folder = os.environ.get(FOLDER_VARIABLE)
     if folder:

@@ -58,7 +58,6 @@ class Screen:
         self._totals: Counter[str] = Counter()
         self._done: Counter[str] = Counter()
         self._begun: dict[str, float] = {}
-        self._jobs: dict[int, Job] = {}
         self._running: dict[int, Job] = {}
 
     def show(self, record: logging.LogRecord) -> None:
@@ -110,11 +109,10 @@ class Screen:
         detail = "/".join(str(value) for value in event["wildcards"].values())
         job = Job(step, detail, [Path(str(path)) for path in event["log"]], time.monotonic())
         self._begun.setdefault(step, job.started)
-        self._jobs[event["jobid"]] = self._running[event["jobid"]] = job
+        self._running[event["jobid"]] = job
 
     def _on_job_finished(self, event: Mapping[str, Any]) -> None:
-        self._running.pop(event["job_id"], None)
-        job = self._jobs.get(event["job_id"])
+        job = self._running.pop(event["job_id"], None)
         if not job:
             return
         self._done[job.step] += 1

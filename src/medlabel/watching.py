@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,14 +58,7 @@ def progress_folder(logs: Path) -> Path:
 
 
 def watch(logs: Path, once: bool = False) -> None:
-    """Show what the jobs that log to a folder are doing, until interrupted.
-
-    Parameters
-    ----------
-    logs
-        The workflow's folder of logs, such as ``data/logs``.
-    once
-        Show it once and return.
+    """Show what the jobs that log to a folder are doing: `once`, or until interrupted.
 
     Raises
     ------
@@ -80,33 +73,26 @@ def watch(logs: Path, once: bool = False) -> None:
     if once:
         console.print(board(rows(logs)))
         return
-    try:
-        with Live(console=console, auto_refresh=False) as live:
-            while True:
-                live.update(board(rows(logs)), refresh=True)
-                time.sleep(SECONDS_BETWEEN_LOOKS)
-    except KeyboardInterrupt:
-        return
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        Live(console=console, auto_refresh=False) as live,
+    ):
+        while True:
+            live.update(board(rows(logs)), refresh=True)
+            time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
 def rows(logs: Path) -> list[Row]:
-    """List the jobs that tell their progress, named after their logs."""
-    names = names_by_inode(logs.rglob("*.log"), logs)
+    """List the jobs that tell their progress, named after their logs: step, then what it is for."""
+    names = {}
+    for path in logs.rglob("*.log"):
+        # Snakemake removes the logs of what it runs again.
+        with contextlib.suppress(OSError):
+            names[path.stat().st_ino] = str(path.relative_to(logs).with_suffix(""))
     return [
         Row(names.get(told.log, "by hand"), told.seconds + told.age, told)
         for told in progress.running(progress_folder(logs))
     ]
-
-
-def names_by_inode(logs: Iterable[Path], folder: Path) -> dict[int, str]:
-    """Map each log's inode, which its job tells, to the job's name: step, then what it is for."""
-    names = {}
-    for path in logs:
-        try:
-            names[path.stat().st_ino] = str(path.relative_to(folder).with_suffix(""))
-        except OSError:
-            continue  # Snakemake removes the logs of what it runs again
-    return names
 
 
 def board(found: list[Row]) -> Table | Text | Group:

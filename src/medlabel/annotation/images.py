@@ -20,21 +20,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 # What holds pictures and nothing else: Pillow also opens tables of numbers, documents and fonts.
-PHOTOGRAPHS = {".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".j2k", ".webp", ".avif"}
-GRAPHICS = {
-    ".png",
-    ".apng",
-    ".gif",
-    ".bmp",
-    ".tif",
-    ".tiff",
-    ".tga",
-    ".pbm",
-    ".pgm",
-    ".ppm",
-    ".pnm",
-}
-SUFFIXES = PHOTOGRAPHS | GRAPHICS
+PHOTOGRAPHS = ".jpg .jpeg .jpe .jfif .jp2 .j2k .webp .avif"
+GRAPHICS = ".png .apng .gif .bmp .tif .tiff .tga .pbm .pgm .ppm .pnm"
+SUFFIXES = frozenset(f"{PHOTOGRAPHS} {GRAPHICS}".split())
 LEFT_BY_SYSTEMS = frozenset({".ds_store", "desktop.ini", "thumbs.db"})
 MEDICAL = frozenset({".dcm", ".dicom", ".ima", ".nii", ".nii.gz", ".mha", ".mhd", ".nrrd"})
 GREY_MODES = ("1", "L", "LA")
@@ -51,15 +39,7 @@ class UnreadableError(Exception):
 
 @dataclass(frozen=True)
 class Found:
-    """What a folder holds.
-
-    Attributes
-    ----------
-    paths
-        Of the images, sorted by name.
-    left_out
-        How many other files there are, by what they are.
-    """
+    """The images of a folder, sorted by name, and how many other files there are of each kind."""
 
     paths: list[Path]
     left_out: Counter[str]
@@ -71,16 +51,10 @@ class Found:
 
 @dataclass(frozen=True)
 class Page:
-    """One image of a file.
+    """One image of a file, with what a reader should know of it.
 
-    Attributes
-    ----------
-    number
-        From 1; None where the file has but one.
-    pixels
-        uint8 of shape (H, W) for grey or (H, W, 3) for colour.
-    note
-        What a reader should know of it.
+    Pages are numbered from 1 where a file has several. Pixels are uint8 of shape (H, W) for grey or
+    (H, W, 3) for colour.
     """
 
     number: int | None

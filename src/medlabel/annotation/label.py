@@ -29,17 +29,7 @@ DEVICES = ("auto", "cpu", "cuda")
 
 @dataclass
 class _Row:
-    """One image of the table.
-
-    Attributes
-    ----------
-    file, page
-        Name below the folder, and page where the file has several.
-    note
-        Why it has no label, or what to know of it.
-    chances
-        Probability of each class; None without a label.
-    """
+    """One image of the table; without a label it has no chances, and a note that says why."""
 
     file: str
     page: int | None

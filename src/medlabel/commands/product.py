@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -57,14 +57,12 @@ def sentences(classes: str | None, words: Path | None) -> dict[str, list[str]]:
     """
     if (classes is None) == (words is None):
         raise MedlabelError('label: give either --classes "one, other" or --words FILE.')
+    content: dict[str, Any] = {"templates": [CAPSTONE_TEMPLATE], "words": {}}
     if words is not None:
-        content = {"templates": [CAPSTONE_TEMPLATE], "words": {}, **parameters.read_yaml(words)}
-        prompts = parameters.check(parameters.Prompts, content, str(words))
-        names = list(prompts.words)
-    else:
-        names = [name.strip() for name in str(classes).split(",") if name.strip()]
-        content = {"templates": [CAPSTONE_TEMPLATE], "words": {}}
-        prompts = parameters.check(parameters.Prompts, content, "--classes")
+        content |= parameters.read_yaml(words)
+    prompts = parameters.check(parameters.Prompts, content, str(words or "--classes"))
+    names = [name.strip() for name in (classes or "").split(",") if name.strip()]
+    names = names or list(prompts.words)
     if len(names) < 2:
         raise MedlabelError(f"label: {len(names)} classes given; at least two expected.")
     return {name: prompts.sentences(name) for name in names}

@@ -23,16 +23,9 @@ Vectors = npt.NDArray[np.float32]
 def with_vectors(
     table: pd.DataFrame, columns: Mapping[str, Vectors], content: Mapping[str, Any]
 ) -> Any:
-    """Return an Arrow table with columns of vectors and a note, as JSON, in its metadata.
+    """Return a table with more columns, of vectors, and `content` as JSON in its metadata.
 
-    Parameters
-    ----------
-    table
-        The other columns.
-    columns
-        float32 of shape (len(table), dimension) by name.
-    content
-        The note.
+    Columns are float32 of shape (len(table), dimension).
     """
     import pyarrow as pa
 

@@ -38,12 +38,7 @@ def probabilities(images: Vectors, words: Vectors, logit_scale: float) -> Vector
 def require_distinct(words: Vectors, classes: Sequence[str]) -> None:
     """Refuse classes that an encoder cannot tell apart, because it reads the same words.
 
-    Parameters
-    ----------
-    words
-        float32 of shape (classes, dimension).
-    classes
-        Their names.
+    Words are float32 of shape (classes, dimension).
 
     Raises
     ------
