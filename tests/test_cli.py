@@ -67,7 +67,7 @@ TRAINING = "breast_pneumonia/phantom_clip@6+capstone+zeroshot/capstone/capstone"
         ),
         (
             ["label", ".", "--encoder", "e", "--target", "t.csv", "--classes", "one"],
-            "label: 1 classes given; at least two expected",
+            "classes: one given, at least two different ones expected",
         ),
     ],
 )

@@ -56,6 +56,10 @@ def test_overlays_are_valid(overlay: Path) -> None:
             "recipes.capstone.learning_rates: unknown key (value 1); did you mean learning_rate?",
         ),
         (
+            "encoders.phantom_clip.widht=1",
+            "encoders.phantom_clip.widht: unknown key (value 1); di",
+        ),
+        (
             "recipes.capstone.learning_rate=-1",
             "recipes.capstone.learning_rate: -1 given, allowed: input should be greater than 0",
         ),

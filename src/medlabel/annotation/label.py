@@ -59,15 +59,11 @@ def label(
     target
         CSV to write, in the order of the files' names: file (relative to `images`; bytes that are
         no text are escaped), page (in stacks), label, ``p_<class>`` (the probability of each
-        class) and note: why an image has no label.
+        class) and note: why an image has no label. With `force` one that exists is replaced.
     classes
         What to say of each class.
-    batch_size, precision
-        Images a forward pass, and its arithmetic: auto, fp32 or bf16.
-    device, threads
-        As for `medlabel.compute.prepare`.
-    force
-        Replace a target that exists.
+    batch_size, precision, device, threads
+        Images a forward pass, its arithmetic (auto, fp32 or bf16), and as `compute.prepare`.
 
     Raises
     ------

@@ -53,7 +53,7 @@ def sentences(classes: str | None, words: Path | None) -> dict[str, list[str]]:
     Raises
     ------
     MedlabelError
-        When neither or both are given, or fewer than two classes are named.
+        When neither or both are given.
     """
     if (classes is None) == (words is None):
         raise MedlabelError('label: give either --classes "one, other" or --words FILE.')
@@ -63,8 +63,6 @@ def sentences(classes: str | None, words: Path | None) -> dict[str, list[str]]:
     prompts = parameters.check(parameters.Prompts, content, str(words or "--classes"))
     names = [name.strip() for name in (classes or "").split(",") if name.strip()]
     names = names or list(prompts.words)
-    if len(names) < 2:
-        raise MedlabelError(f"label: {len(names)} classes given; at least two expected.")
     return {name: prompts.sentences(name) for name in names}
 
 

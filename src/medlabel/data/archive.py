@@ -231,7 +231,7 @@ def _check_images(origin: _Origin, member: npz.Member) -> None:
     if member.dtype != np.uint8:
         raise origin.differs(member.name, "uint8", member.dtype)
     edge = member.shape[1:2]
-    beyond = {GREY: (), COLOUR: (3,), VOLUME: edge}  # height and width
+    beyond = {GREY: (), COLOUR: (3,), VOLUME: edge}  # what follows height and width
     fitting = [(*edge, *edge, *beyond[layout]) for layout in origin.layouts]
     if not any(edge) or member.shape[1:] not in fitting:
         raise origin.differs(member.name, f"shape {' or '.join(origin.layouts)}", member.shape)
@@ -277,16 +277,12 @@ def pixels(
 
     Parameters
     ----------
-    archives
-        The archives by dataset.
     table
         One row an image, with ``dataset``, ``split`` and ``row`` among its columns.
-    channels
-        As for `medlabel.data.pixels.with_channels`.
+    channels, projection
+        As for `medlabel.data.pixels.with_channels` and `Archive.some`.
     size
         Expected edge length in pixels; None accepts any that all archives share.
-    projection
-        How volumes become images; None refuses them.
 
     Returns
     -------

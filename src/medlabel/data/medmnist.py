@@ -58,16 +58,7 @@ def fetch(flag: str, size: int, target: Path, cache: Path, settings: Download) -
     MD5 is kept. What is found elsewhere goes to the cache first, a download as ``.part``, which a
     later run continues; `target` is a hard link to it, or a copy where the file system has none.
 
-    Parameters
-    ----------
-    flag, size
-        MedMNIST's name of the dataset, and the edge length in pixels or voxels.
-    target
-        The .npz to write.
-    cache
-        Folder whose files outlive `target`: Snakemake deletes that before it makes it again.
-    settings
-        Mirrors, retries and timeout.
+    The cache outlives `target`, which Snakemake deletes before it makes it again.
 
     Raises
     ------

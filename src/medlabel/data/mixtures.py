@@ -91,10 +91,8 @@ def draw(mixture: Mixture, pool: pd.DataFrame, one: int, seed: int) -> pd.DataFr
 
     Parameters
     ----------
-    mixture
-        Classes and counts.
-    pool
-        What `read_pool` gives, of this mixture or of one that has these classes among others.
+    mixture, pool
+        Classes and counts, and what `read_pool` gives, of a mixture that has these among others.
     one, seed
         Number of the repeat, and the root of the random streams.
 

@@ -38,16 +38,7 @@ def with_vectors(
 
 
 def read_embeddings(path: Path, reference: str, images: pd.DataFrame) -> Vectors:
-    """Read the embeddings of images.
-
-    Parameters
-    ----------
-    path
-        A table that `medlabel embed` wrote.
-    reference
-        The encoder's column.
-    images
-        Columns dataset, split and row, among others; an image may appear twice.
+    """Read an encoder's embeddings of images, which a table may name twice.
 
     Returns
     -------
@@ -78,16 +69,7 @@ def read_embeddings(path: Path, reference: str, images: pd.DataFrame) -> Vectors
 
 
 def read_words(path: Path, reference: str, classes: Sequence[str]) -> tuple[Vectors, float]:
-    """Read the embeddings of classes' words, and the encoder's logit scale.
-
-    Parameters
-    ----------
-    path
-        A table that `medlabel words` wrote.
-    reference
-        The encoder's column.
-    classes
-        Names of the classes, in label order.
+    """Read an encoder's embeddings of classes' words, and its logit scale.
 
     Returns
     -------

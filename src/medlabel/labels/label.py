@@ -40,11 +40,7 @@ def write(
     pool
         Of the mixture, or of the one that it was chosen from.
     embeddings, words
-        Tables with a column for `reference`.
-    reference
-        The encoder's weights.
-    mixture
-        Its classes are the labels.
+        Tables with a column for `reference`, the encoder's weights.
     settings
         Method and logit scale; which labels a student learns from is not decided here.
     target

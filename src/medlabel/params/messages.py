@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import types
-from collections.abc import Mapping, Sequence
-from typing import Any, Union, get_args, get_origin
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
@@ -63,33 +62,21 @@ def explain(problem: Mapping[str, Any], model: type[BaseModel]) -> str:
 
 
 def _nearest(location: Sequence[Any], model: type[BaseModel]) -> str:
-    section: Any = model
+    sections = [model]
     for part in location[:-1]:
-        section = _within(section, part)
-        if section is None:
-            return ""
-    names = list(section.model_fields)
+        fields = [one.model_fields[part] for one in sections if part in one.model_fields]
+        inner = [section for field in fields for section in _sections(field.annotation)]
+        kinds = {one: one.model_fields.get("kind") for one in sections}
+        tagged = [one for one, kind in kinds.items() if kind and part in get_args(kind.annotation)]
+        sections = inner or tagged or sections  # keys of lists and mappings lead nowhere
+    names = list(dict.fromkeys(name for section in sections for name in section.model_fields))
     close = difflib.get_close_matches(str(location[-1]), names, n=1)
-    if close:
-        return f"; did you mean {close[0]}?"
-    return f"; allowed here: {', '.join(names)}"
+    return f"; did you mean {close[0]}?" if close else f"; allowed here: {', '.join(names)}"
 
 
-def _within(model: Any, part: Any) -> Any:
-    """Find the section that a part of a location leads to; list and mapping keys lead nowhere."""
-    if isinstance(part, int) or part not in model.model_fields:
-        return model
-    return _section_of(model.model_fields[part].annotation)
-
-
-def _section_of(annotation: Any) -> Any:
+def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Find the models in a type such as ``dict[str, list[Model]] | None``."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    origin = get_origin(annotation)
-    arguments = get_args(annotation)
-    if origin is dict:
-        return _section_of(arguments[1])
-    if origin in (list, types.UnionType, Union) or hasattr(annotation, "__metadata__"):
-        found = (_section_of(argument) for argument in arguments)
-        return next((one for one in found if one is not None), None)
-    return None
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _sections(argument)
