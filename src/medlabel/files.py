@@ -48,14 +48,12 @@ def replacing(target: Path) -> Iterator[Path]:
     mode = partial.stat().st_mode
     try:
         yield partial
-        try:
+        with _refusing(target):
             if partial.stat().st_mode != mode:  # safetensors puts a file of its own in the place
                 partial.chmod(mode & 0o7777)
             with partial.open("rb") as written:
                 os.fsync(written.fileno())
             partial.replace(target)
-        except OSError as error:
-            raise _refusal(error, target) from error
     except (OSError, RuntimeError, SafetensorError) as error:
         raise write_error(error, target) from error
     finally:
@@ -70,11 +68,9 @@ def require_writable(target: Path) -> None:
     MedlabelError
         When `target` is a folder, or its folder cannot be written to.
     """
-    try:
+    with _refusing(target):
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    except OSError as error:
-        raise _refusal(error, target) from error
     _beside(target).unlink()
 
 
@@ -82,25 +78,25 @@ def _beside(target: Path) -> Path:
     """Create an empty file in the folder of `target`, with the mode that the umask leaves."""
     stem = target.stem[:LONGEST_STEM]
     partial = target.with_name(f".{stem}.{secrets.token_hex(8)}{target.suffix}")
-    try:
+    with _refusing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         partial.touch(exist_ok=False)
-    except OSError as error:
-        raise _refusal(error, target) from error
     return partial
 
 
-def _refusal(error: OSError, target: Path) -> Exception:
+@contextmanager
+def _refusing(target: Path) -> Iterator[None]:
     """Say in one line why the file system does not let `target` be written."""
-    if error.errno in FULL:
-        return write_error(error, target)
-    if error.errno == errno.EISDIR:
-        return MedlabelError(f"{target}: expected a file to write, found a folder; name a file.")
-    reason = error.strerror or str(error)
-    return MedlabelError(
-        f"{target}: cannot be written ({reason}); choose another place, or make "
-        f"{target.parent} a folder that you may write to."
-    )
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise write_error(error, target) from error
+        reason = f"cannot be written ({error.strerror or error})"
+        remedy = f"choose another place, or make {target.parent} a folder that you may write to"
+        if error.errno == errno.EISDIR:
+            reason, remedy = "expected a file to write, found a folder", "name a file"
+        raise MedlabelError(f"{target}: {reason}; {remedy}.") from error
 
 
 def write_error(error: Exception, target: Path) -> Exception:

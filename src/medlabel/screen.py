@@ -88,7 +88,8 @@ class Screen:
     def _line(self, step: str, count: int, since: float | None = None) -> None:
         width = max([NARROWEST, *map(len, self._totals)])
         took = "" if since is None else duration(time.monotonic() - since)
-        self._print(Text(f"  {step:<{width}}{_jobs(count):>11}{took:>10}".rstrip()))
+        jobs = f"{count} job{'' if count == 1 else 's'}"
+        self._print(Text(f"  {step:<{width}}{jobs:>11}{took:>10}".rstrip()))
 
     def _on_run_info(self, event: Mapping[str, Any]) -> None:
         totals = Counter({k: n for k, n in event["stats"].items() if k != "total"})
@@ -132,7 +133,8 @@ class Screen:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw what runs now, and how many jobs are done."""
-        told = _told()
+        folder = os.environ.get(progress.FOLDER_VARIABLE)
+        told = {one.log: one for one in progress.running(Path(folder))} if folder else {}
         found = [
             Row(job.name, time.monotonic() - job.started, _own(job, told))
             for job in list(self._running.values())
@@ -145,15 +147,6 @@ class Screen:
             f"{done} of {total} jobs",
         )
         yield Group(board(found), summary) if found else summary
-
-
-def _jobs(count: int) -> str:
-    return f"{count} job" if count == 1 else f"{count} jobs"
-
-
-def _told() -> dict[int, progress.Progress]:
-    folder = os.environ.get(progress.FOLDER_VARIABLE)
-    return {told.log: told for told in progress.running(Path(folder))} if folder else {}
 
 
 def _own(job: Job, told: Mapping[int, progress.Progress]) -> progress.Progress | None:

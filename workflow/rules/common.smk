@@ -45,9 +45,6 @@ LAYOUT = layout.of(PARAMS)
 DATA = PARAMS.folders.data
 PUBLISHED = layout.PUBLISHED
 CONTACT_SHEET = multiext(f"{PARAMS.folders.results}/phantoms", ".svg", ".png")
-FLAT_PHANTOMS = [
-    kind for kind in catalogue.PHANTOMS if not catalogue.is_volumetric(kind)
-]
 TRAINED = parameters.Trained("{images}", "{labels}", "{network}", "{recipe}")
 # Commands that are pasted see the same parameters as this workflow.
 GIVEN = shlex.join(

@@ -23,8 +23,8 @@ rule fetch:
 
 rule phantoms:
     output:
-        archives=[LAYOUT.phantoms(kind) for kind in FLAT_PHANTOMS],
-        captions=[LAYOUT.captions(kind) for kind in FLAT_PHANTOMS],
+        archives=[LAYOUT.phantoms(kind) for kind in catalogue.FLAT_PHANTOMS],
+        captions=[LAYOUT.captions(kind) for kind in catalogue.FLAT_PHANTOMS],
     log:
         LAYOUT.log("phantoms", "flat"),
     benchmark:

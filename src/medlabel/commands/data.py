@@ -39,16 +39,15 @@ def fetch(
 
 def phantoms() -> None:
     """Draw captioned phantoms of every flat kind."""
-    flat = [kind for kind in catalogue.PHANTOMS if not catalogue.is_volumetric(kind)]
-    _draw(flat)
+    _draw(*catalogue.FLAT_PHANTOMS)
 
 
 def vessels() -> None:
     """Draw vessels in 3-D, half of them with an aneurysm."""
-    _draw(["phantom_vessel3d"])
+    _draw("phantom_vessel3d")
 
 
-def _draw(kinds: list[str]) -> None:
+def _draw(*kinds: str) -> None:
     from medlabel.data import phantoms as drawing
 
     params, layout = State.both()

@@ -72,7 +72,7 @@ def watch(
     """Show how far running jobs have come, from a second terminal."""
     from medlabel import watching
 
-    params = State.params()
+    params, _ = State.both()
     watching.watch(Path(params.folders.data) / "logs", once)
 
 

@@ -23,14 +23,9 @@ class State:
     overrides: list[str]
 
     @classmethod
-    def params(cls) -> parameters.Params:
-        """Read and check the parameters."""
-        return parameters.read(cls.files, cls.overrides)
-
-    @classmethod
     def both(cls) -> tuple[parameters.Params, layouts.Layout]:
-        """Return the parameters and where their files lie."""
-        found = cls.params()
+        """Return the parameters, checked, and where their files lie."""
+        found = parameters.read(cls.files, cls.overrides)
         return found, layouts.of(found)
 
 

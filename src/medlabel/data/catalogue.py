@@ -26,6 +26,7 @@ PHANTOMS = (
     "phantom_oct",
     "phantom_vessel3d",
 )
+FLAT_PHANTOMS = tuple(kind for kind in PHANTOMS if not kind.endswith("3d"))
 
 
 @cache
