@@ -61,11 +61,8 @@ class Member:
         MedlabelError
             When it is truncated or altered: its CRC-32 decides.
         """
-        with _told(self.path, self.made_by), zipfile.ZipFile(self.path) as file:
-            array = np.empty(self.shape, self.dtype, order="F" if self.fortran else "C")
-            flat = array.reshape(-1, order="A").view(np.uint8)
-            for first, content in _contents(file, self.name, self.nbytes, BLOCK_BYTES):
-                flat[first : first + len(content)] = np.frombuffer(content, np.uint8)
+        with self._opened() as stream:
+            array: npt.NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
         return array
 
     def blocks(self) -> Iterator[tuple[int, npt.NDArray[Any]]]:
@@ -83,10 +80,23 @@ class Member:
             return
         row_bytes = self.nbytes // self.shape[0]
         step = max(1, BLOCK_BYTES // row_bytes)
-        with _told(self.path, self.made_by), zipfile.ZipFile(self.path) as file:
-            for first, content in _contents(file, self.name, self.nbytes, step * row_bytes):
-                rows = np.frombuffer(content, self.dtype).reshape(-1, *self.shape[1:])
-                yield first // row_bytes, rows
+        with self._opened() as stream:
+            _header(stream)
+            for first in range(0, self.shape[0], step):
+                count = min(step, self.shape[0] - first)
+                content = stream.read(count * row_bytes)
+                if len(content) != count * row_bytes:
+                    raise EOFError(f"{self.name} ends in row {first + len(content) // row_bytes}")
+                yield first, np.frombuffer(content, self.dtype).reshape(count, *self.shape[1:])
+
+    @contextmanager
+    def _opened(self) -> Iterator[IO[bytes]]:
+        with (
+            _told(self.path, self.made_by),
+            zipfile.ZipFile(self.path) as file,
+            file.open(f"{self.name}.npy") as stream,
+        ):
+            yield stream
 
 
 def members(path: Path, made_by: str) -> dict[str, Member]:
@@ -136,18 +146,3 @@ def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         raise ValueError(f"an array of format {version}")
     shape, fortran, dtype = HEADERS[version](stream)
     return shape, fortran, dtype
-
-
-def _contents(
-    file: zipfile.ZipFile, name: str, total: int, size: int
-) -> Iterator[tuple[int, bytes]]:
-    """Yield an array's bytes part by part, each with the number of its first one."""
-    with file.open(f"{name}.npy") as stream:
-        _header(stream)
-        for first in range(0, total, size):
-            content = stream.read(min(size, total - first))
-            if len(content) != min(size, total - first):
-                raise EOFError(f"{name} ends after {first + len(content)} of {total} bytes")
-            yield first, content
-        if stream.read(1):
-            raise EOFError(f"{name} has more than {total} bytes")
