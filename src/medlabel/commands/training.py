@@ -56,7 +56,6 @@ def source_weights(
     """Return the weights of the blocks of another training that hold the seeds of a block."""
     if source is None:
         return []
-    last = int(block.partition("-")[2])
+    first, last = map(int, block.split("-"))
     files = layout.blocks(params, source, last + 1, "weights.safetensors")
-    first = int(block.partition("-")[0]) // params.recipes[source.recipe].seeds_per_job
-    return [Path(file) for file in files[first:]]
+    return [Path(file) for file in files[first // params.recipes[source.recipe].seeds_per_job :]]

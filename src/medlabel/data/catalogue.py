@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import runpy
 import warnings
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +29,15 @@ PHANTOMS = (
 FLAT_PHANTOMS = tuple(kind for kind in PHANTOMS if not kind.endswith("3d"))
 
 
-@cache
 def _load_info() -> dict[str, dict[str, Any]]:
     # `import medmnist` imports torch and torchvision (4 s); its table alone needs neither.
     package = importlib.util.find_spec("medmnist")
     if package is None or package.origin is None:
         raise ModuleNotFoundError("medmnist is not installed")
-    path = Path(package.origin).with_name("info.py")
-    spec = importlib.util.spec_from_file_location("medlabel._medmnist_info", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    table = Path(package.origin).with_name("info.py")
     with warnings.catch_warnings():  # that it has no home folder, which is not needed
         warnings.simplefilter("ignore")
-        spec.loader.exec_module(module)
-    info: dict[str, dict[str, Any]] = module.INFO
+        info: dict[str, dict[str, Any]] = runpy.run_path(str(table))["INFO"]
     return info
 
 
