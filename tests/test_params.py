@@ -336,14 +336,15 @@ def test_what_a_training_needs_comes_before_it_once() -> None:
 @pytest.mark.parametrize(
     ("teacher", "message"),
     [
-        ({**ACS, "recipe": "none"}, "'none' given, one of"),
+        ({**ACS, "recipe": "none"}, r"changed\.distillation\.recipe: 'none' given, one of"),
+        ({**ACS, "images": "none"}, r"changed\.distillation\.images: 'none' given, which is no"),
         ({**ACS, "network": "resnet18"}, "does not fit volumes"),
         ({**ACS, "network": "vit3d", "recipe": "changed"}, "needs itself"),
         ({**ACS, "images": "pneumoniamnist"}, "whose edge"),
         ({**ACS, "images": "organmnist3d"}, "whose classes"),
         ({**ACS, "recipe": "grey"}, r"whose channels \(1\) differ from those of .* \(3\)"),
     ],
-    ids=["recipe", "dimension", "itself", "other images", "other classes", "channels"],
+    ids=["recipe", "images", "dimension", "itself", "other images", "other classes", "channels"],
 )
 def test_a_teacher_that_cannot_be_is_told(teacher: dict, message: str) -> None:
     with pytest.raises(MedlabelError, match=message):

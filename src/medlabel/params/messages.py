@@ -8,6 +8,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
+from medlabel.params.encoders import AnyEncoder
+
 # Sections of version 0.1.0, and what replaced them.
 REPLACED = {
     "mixture": "mixtures (named; a study's `images` chooses)",
@@ -18,6 +20,22 @@ REPLACED = {
     "student": "networks and recipes (named; a study's `network` and `recipe` choose)",
     "study": "studies (named) and statistics",
     "benchmark": "studies (named) and recipes",
+}
+
+
+def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Find the models in a type such as ``dict[str, list[Model]] | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _sections(argument)
+
+
+# Tags of the union of encoders stand in pydantic's locations, but are no keys of the file.
+KINDS = {
+    kind
+    for encoder in _sections(AnyEncoder)
+    for kind in get_args(encoder.model_fields["kind"].annotation)
 }
 
 
@@ -45,9 +63,7 @@ def without_heirs(
 
 def explain(problem: Mapping[str, Any], model: type[BaseModel]) -> str:
     """Tell one of pydantic's problems: the key's full path, the value, and what is allowed."""
-    # The tag of a union (an encoder's kind) is no key of the file.
-    location = [part for part in problem["loc"] if part not in {"open_clip", "contrastive"}]
-    path = ".".join(str(part) for part in location)
+    path = ".".join(str(part) for part in problem["loc"] if part not in KINDS)
     given = problem.get("input")
     if problem["type"] == "extra_forbidden":
         return f"{path}: unknown key (value {given!r}){_nearest(problem['loc'], model)}"
@@ -72,11 +88,3 @@ def _nearest(location: Sequence[Any], model: type[BaseModel]) -> str:
     names = list(dict.fromkeys(name for section in sections for name in section.model_fields))
     close = difflib.get_close_matches(str(location[-1]), names, n=1)
     return f"; did you mean {close[0]}?" if close else f"; allowed here: {', '.join(names)}"
-
-
-def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Find the models in a type such as ``dict[str, list[Model]] | None``."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in get_args(annotation):
-        yield from _sections(argument)

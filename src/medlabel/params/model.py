@@ -164,7 +164,7 @@ class Params(Section):
                 raise ValueError(
                     f"{where}.controls, pretrainings: given without an encoder, allowed with one"
                 )
-            _require(cell.recipe, self.recipes, f"{where}.recipe")
+            self._check_names(where, cell)
             for trained in self.with_sources(cell.student()):
                 self._check_training(where, trained)
 
@@ -215,12 +215,7 @@ class Params(Section):
                 )
 
     def _check_training(self, where: str, trained: Trained) -> None:
-        try:
-            settings = self.training(trained)
-        except ValueError as error:
-            raise ValueError(
-                f"{where}.images: {error}; or a mixture: {', '.join(self.mixtures)}"
-            ) from error
+        settings = self.training(trained)
         mixed = settings.mixture is not None
         if mixed == (settings.recipe.validation_fraction is None):
             raise ValueError(
@@ -231,6 +226,15 @@ class Params(Section):
             )
         if reason := misfit(trained.network, settings.volumetric, tuple(self.networks)):
             raise ValueError(f"{where}.network: {reason}")
+
+    def _check_names(self, where: str, asked: Cell | Trained) -> None:
+        _require(asked.recipe, self.recipes, f"{where}.recipe")
+        try:
+            self.training(Trained(asked.images, TRUE, asked.network, asked.recipe))
+        except ValueError as error:
+            raise ValueError(
+                f"{where}.images: {error}; or a mixture: {', '.join(self.mixtures)}"
+            ) from error
 
     def with_sources(self, trained: Trained, above: tuple[str, ...] = ()) -> list[Trained]:
         """Return trainings after all that they start from or learn from, first things first.
@@ -254,8 +258,9 @@ class Params(Section):
         start = self.recipes[trained.recipe].start
         if start.images is None or start.recipe is None:
             return None
-        _require(start.recipe, self.recipes, f"recipes.{trained.recipe}.start.recipe")
-        return Trained(start.images, TRUE, start.network or trained.network, start.recipe)
+        source = Trained(start.images, TRUE, start.network or trained.network, start.recipe)
+        self._check_names(f"recipes.{trained.recipe}.start", source)
+        return source
 
     def distilled(self, trained: Trained) -> Trained | None:
         """Return the trainings whose answers these learn beside the labels, if any.
@@ -269,8 +274,8 @@ class Params(Section):
         if wanted is None:
             return None
         where = f"recipes.{trained.recipe}.distillation"
-        _require(wanted.recipe, self.recipes, f"{where}.recipe")
         teacher = Trained(wanted.images, TRUE, wanted.network, wanted.recipe)
+        self._check_names(where, teacher)
         ours, theirs = (self.training(one).interface() for one in (trained, teacher))
         for what, own in ours.items():
             if own != theirs[what]:
