@@ -20,7 +20,6 @@ from medlabel.errors import MedlabelError
 SECONDS_BETWEEN_LOOKS = 1.0
 BAR_WIDTH = 24  # characters
 ROWS = 15  # at most, so that all fits a screen
-PROGRESS_FOLDER = ".progress"
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Row:
 
 def progress_folder(logs: Path) -> Path:
     """Give the folder in which the jobs that log to `logs` tell their progress."""
-    return logs / PROGRESS_FOLDER
+    return logs / ".progress"
 
 
 def watch(logs: Path, once: bool = False) -> None:

@@ -58,7 +58,7 @@ class Source:
     url: str
     md5: str
     task: str
-    labels: list[str]
+    labels: tuple[str, ...]
     licence: str
 
     @property
@@ -156,6 +156,6 @@ def source(flag: str, size: int) -> Source:
         url=entry[f"url{suffix}"],
         md5=entry[f"MD5{suffix}"],
         task=entry["task"],
-        labels=class_names(flag),
+        labels=tuple(class_names(flag)),
         licence=entry["license"],
     )

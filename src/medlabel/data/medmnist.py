@@ -39,7 +39,7 @@ PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY
 
 
 class _AttemptError(Exception):
-    """Why one attempt to get a file from one place failed; another attempt may succeed."""
+    """Why an attempt to get a file from a place failed; another one may succeed."""
 
 
 class _PlaceError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -45,10 +46,10 @@ def require_distinct(words: Vectors, classes: Sequence[str]) -> None:
     MedlabelError
         Naming two such classes.
     """
-    for first, one in enumerate(classes):
-        for second in range(first):
-            if np.abs(words[first] - words[second]).max() < SAME:
-                raise MedlabelError(
-                    f"words: {classes[second]} and {one} have the same words for the encoder, so "
-                    f"that it could not tell them apart; describe them differently."
-                )
+    named = zip(classes, words, strict=True)
+    for (one, first), (other, second) in itertools.combinations(named, 2):
+        if np.abs(first - second).max() < SAME:
+            raise MedlabelError(
+                f"words: {one} and {other} have the same words for the encoder, so that it could "
+                f"not tell them apart; describe them differently."
+            )

@@ -64,8 +64,7 @@ def read(
     Parameters
     ----------
     paths
-        YAML files; a later one overlays an earlier one key by key, lists being replaced whole,
-        as Snakemake's ``--configfile`` does.
+        YAML files; a later one overlays an earlier one key by key, as Snakemake's do.
     overrides
         ``dotted.key=value`` pairs, the value in YAML.
     given
