@@ -26,20 +26,20 @@ class Layout:
     def archive(self, dataset: str, size: int) -> str:
         """Images of a dataset, in MedMNIST's layout."""
         if catalogue.is_phantom(dataset):
-            return self.phantoms(dataset)
+            return self.phantoms(dataset, size)
         return self.raw(catalogue.file_stem(dataset, size))
 
     def raw(self, stem: str) -> str:
         """Return an official file, such as ``pneumoniamnist_224``."""
         return f"{self.data}/raw/{stem}.npz"
 
-    def phantoms(self, kind: str) -> str:
+    def phantoms(self, kind: str, size: int | str) -> str:
         """Drawn images of a kind."""
-        return f"{self.data}/phantoms/{kind}.npz"
+        return f"{self.data}/phantoms/{size}/{kind}.npz"
 
-    def captions(self, kind: str) -> str:
+    def captions(self, kind: str, size: int | str) -> str:
         """Captions of the phantoms of a kind."""
-        return f"{self.data}/phantoms/{kind}.captions.parquet"
+        return f"{self.data}/phantoms/{size}/{kind}.captions.parquet"
 
     def archives(self, images: Mixture | str) -> dict[str, str]:
         """Image files by dataset, of a mixture or of one official file or phantom."""
@@ -62,7 +62,12 @@ class Layout:
 
     def encoder_files(self, references: Sequence[EncoderReference | str]) -> list[str]:
         """Return every file of some encoders."""
-        return [f"{self.encoder(one)}/{name}" for one in references for name in ENCODER_FILES]
+        return [path for one in references for path in self.files_of(self.encoder(one))]
+
+    @staticmethod
+    def files_of(folder: str) -> list[str]:
+        """Return every file of an encoder's folder."""
+        return [f"{folder}/{name}" for name in ENCODER_FILES]
 
     def embeddings(self, pool: str, encoder: str) -> str:
         """Embeddings of a pool by all weights of an encoder in use, a column each."""

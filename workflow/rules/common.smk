@@ -78,6 +78,7 @@ wildcard_constraints:
     prompts=r"[a-z0-9_]+",
     recipe=r"[a-z0-9_]+",
     run=r"|\.\d+",
+    size=r"\d+",
     stem=r"[a-z0-9_]+",
     study=r"[a-z0-9_]+",
 

@@ -23,12 +23,12 @@ rule fetch:
 
 rule phantoms:
     output:
-        archives=[LAYOUT.phantoms(kind) for kind in catalogue.FLAT_PHANTOMS],
-        captions=[LAYOUT.captions(kind) for kind in catalogue.FLAT_PHANTOMS],
+        archives=[LAYOUT.phantoms(kind, "{size}") for kind in catalogue.FLAT_PHANTOMS],
+        captions=[LAYOUT.captions(kind, "{size}") for kind in catalogue.FLAT_PHANTOMS],
     log:
-        LAYOUT.log("phantoms", "flat"),
+        LAYOUT.log("phantoms", "{size}"),
     benchmark:
-        LAYOUT.timing("phantoms", "flat")
+        LAYOUT.timing("phantoms", "{size}")
     conda:
         ENVIRONMENT
     resources:
@@ -37,19 +37,19 @@ rule phantoms:
     params:
         code=code("data.phantoms"),
         overlays=overlays,
-        reads=reads("seed", phantoms=part_without("phantoms", "volumes")),
+        reads=reads("seed", phantoms=drawing_of("counts")),
     shell:
-        "medlabel {params.overlays} phantoms 2> {log:q}"
+        "medlabel {params.overlays} phantoms --size {wildcards.size} 2> {log:q}"
 
 
 rule vessels:
     output:
-        archive=LAYOUT.phantoms("phantom_vessel3d"),
-        captions=LAYOUT.captions("phantom_vessel3d"),
+        archive=LAYOUT.phantoms("phantom_vessel3d", "{size}"),
+        captions=LAYOUT.captions("phantom_vessel3d", "{size}"),
     log:
-        LAYOUT.log("vessels", "phantom_vessel3d"),
+        LAYOUT.log("vessels", "{size}"),
     benchmark:
-        LAYOUT.timing("vessels", "phantom_vessel3d")
+        LAYOUT.timing("vessels", "{size}")
     conda:
         ENVIRONMENT
     resources:
@@ -58,9 +58,9 @@ rule vessels:
     params:
         code=code("data.phantoms"),
         overlays=overlays,
-        reads=reads("seed", phantoms=part_without("phantoms", "counts")),
+        reads=reads("seed", phantoms=drawing_of("volumes")),
     shell:
-        "medlabel {params.overlays} vessels 2> {log:q}"
+        "medlabel {params.overlays} vessels --size {wildcards.size} 2> {log:q}"
 
 
 rule pool:

@@ -1,9 +1,9 @@
 """What jobs need and what they depend on, found by their wildcards."""
 
 
-def part_without(section, key):
-    """Give one section without a key, as plain JSON values."""
-    return getattr(PARAMS, section).model_dump(mode="json", exclude={key})
+def drawing_of(counts):
+    """Give how phantoms are drawn, and how many of one sort; the size is a file's."""
+    return PARAMS.phantoms.model_dump(mode="json", include={"artefacts", counts})
 
 
 def archives_of_mixture(wildcards):
@@ -19,10 +19,23 @@ def mixture_reads(wildcards):
 
 def pretraining_reads(encoder):
     """Give what a pretraining depends on: not how many there are, nor how it embeds."""
-    without = ("batch_size", "precision", "pretrainings")
+    locked = PARAMS.encoders[encoder].kind == "locked"
+    without = () if locked else ("batch_size", "precision", "pretrainings", "runtime")
     return reads(
         "seed", size=PARAMS.phantoms.size, encoder=part("encoders", encoder, without)
     )
+
+
+def phantoms_of(encoder, files):
+    """Give images or captions of the phantoms that a locked tower learns words from."""
+    return [files(*drawn) for drawn in PARAMS.phantoms_of(PARAMS.encoders[encoder])]
+
+
+def weights_of_tower(settings):
+    """Give the local files of a locked tower, so that new weights are noticed."""
+    if settings.source == "folder":
+        return LAYOUT.files_of(settings.model)
+    return [settings.weights] if Path(settings.weights or "").is_file() else []
 
 
 def local_weights(settings):
@@ -45,6 +58,7 @@ def embedding_reads(wildcards):
     """Give the arithmetic of an encoder."""
     return {
         "precision": PARAMS.encoders[wildcards.encoder].precision,
+        "runtime": PARAMS.encoders[wildcards.encoder].runtime,
         "projection": PARAMS.mixtures[wildcards.mixture].projection,
     }
 

@@ -91,8 +91,7 @@ rule metrics:
 
 rule contact_sheet:
     input:
-        rules.phantoms.output.archives,
-        rules.vessels.output.archive,
+        [LAYOUT.phantoms(kind, PARAMS.phantoms.size) for kind in catalogue.PHANTOMS],
     output:
         report(CONTACT_SHEET, category="Phantoms"),
     log:

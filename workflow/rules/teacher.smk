@@ -8,8 +8,14 @@ for ENCODER, SETTINGS_OF_ENCODER in PARAMS.encoders.items():
             name:
                 f"pretrain_{ENCODER}"
             input:
-                archives=rules.phantoms.output.archives,
-                captions=rules.phantoms.output.captions,
+                archives=[
+                    LAYOUT.phantoms(kind, PARAMS.phantoms.size)
+                    for kind in catalogue.FLAT_PHANTOMS
+                ],
+                captions=[
+                    LAYOUT.captions(kind, PARAMS.phantoms.size)
+                    for kind in catalogue.FLAT_PHANTOMS
+                ],
             output:
                 LAYOUT.encoder_files(
                     [
@@ -39,6 +45,43 @@ for ENCODER, SETTINGS_OF_ENCODER in PARAMS.encoders.items():
                 "medlabel {params.overlays} pretrain {params.encoder} --run {params.run} "
                 "--threads {threads} 2> {log:q}"
 
+    elif SETTINGS_OF_ENCODER.kind == "locked":
+
+        # All pretrainings in one job: they share what the tower says of the phantoms.
+        rule:
+            name:
+                f"heads_{ENCODER}"
+            input:
+                archives=phantoms_of(ENCODER, LAYOUT.phantoms),
+                captions=phantoms_of(ENCODER, LAYOUT.captions),
+                weights=weights_of_tower(SETTINGS_OF_ENCODER.tower),
+            output:
+                LAYOUT.encoder_files(
+                    [
+                        parameters.EncoderReference(ENCODER, run)
+                        for run in range(SETTINGS_OF_ENCODER.pretrainings)
+                    ]
+                ),
+            log:
+                LAYOUT.log("pretrain", ENCODER),
+            benchmark:
+                LAYOUT.timing("pretrain", ENCODER)
+            conda:
+                ENVIRONMENT
+            threads: 2
+            resources:
+                mem_mb=4000,
+                runtime=60,
+                gpu=int(HAS_GPU),
+            params:
+                code=code("teacher.heads"),
+                encoder=ENCODER,
+                overlays=overlays,
+                reads=pretraining_reads(ENCODER),
+            shell:
+                "medlabel {params.overlays} pretrain {params.encoder} "
+                "--threads {threads} 2> {log:q}"
+
     else:
 
         rule:
@@ -61,7 +104,9 @@ for ENCODER, SETTINGS_OF_ENCODER in PARAMS.encoders.items():
                 code=code("teacher.encoder"),
                 encoder=ENCODER,
                 overlays=overlays,
-                reads=part("encoders", ENCODER, without=("batch_size", "precision")),
+                reads=part(
+                    "encoders", ENCODER, without=("batch_size", "precision", "runtime")
+                ),
             shell:
                 "medlabel {params.overlays} adopt {params.encoder} 2> {log:q}"
 

@@ -16,8 +16,9 @@ from medlabel.annotation.images import Found, UnreadableError, find_images, read
 from medlabel.data.vectors import Vectors
 from medlabel.errors import MedlabelError
 from medlabel.labels import zeroshot
+from medlabel.params import Runtime
 from medlabel.progress import track
-from medlabel.teacher import encoder, tower, words
+from medlabel.teacher import encoder, runtime, tower, words
 
 logger = logging.getLogger("medlabel")
 
@@ -81,7 +82,7 @@ def label(
         logger.warning(
             "%s was trained on drawn phantoms alone: of real images its labels say little", folder
         )
-    rows = _labelled(images, found, loaded, described, batch_size, precision)
+    rows = _labelled(images, found, loaded, described, batch_size, precision, threads)
     _tell_unreadable(images, rows)
     _write(target, rows, list(classes))
     _tell(target, rows, found, list(classes))
@@ -114,15 +115,24 @@ def _labelled(
     described: Vectors,
     batch_size: int,
     precision: str,
+    threads: int,
 ) -> list[_Row]:
     """Read and label all images; those that cannot be read get a row without a label."""
     arithmetic = compute.choose_precision(precision, loaded.device)  # type: ignore[arg-type]
-    model = tower.cast(loaded.model, arithmetic)
+    engine: Runtime = "openvino" if loaded.device.type == "cpu" else "torch"
+    runners: list[runtime.Runner] = []
     rows: list[_Row] = []
     waiting: list[tuple[_Row, torch.Tensor]] = []
 
     def encode() -> None:
-        embeddings = tower.encode(model, torch.cat([one for _, one in waiting]), arithmetic)
+        batch = torch.cat([one for _, one in waiting])
+        if not runners:
+            runners.append(
+                runtime.compiled(
+                    runtime.ImageSide(loaded.model), batch, engine, arithmetic, threads
+                )
+            )
+        embeddings = runners[0].embed(batch)
         chances = zeroshot.probabilities(embeddings, described, loaded.logit_scale)
         for (row, _), one in zip(waiting, chances, strict=True):
             row.chances = one.tolist()

@@ -37,28 +37,34 @@ def fetch(
     )
 
 
-def phantoms() -> None:
+Size = Annotated[
+    int | None, typer.Option(min=14, max=512, help="Edge; phantoms.size if not given.")
+]
+
+
+def phantoms(size: Size = None) -> None:
     """Draw captioned phantoms of every flat kind."""
-    _draw(*catalogue.FLAT_PHANTOMS)
+    _draw(size, *catalogue.FLAT_PHANTOMS)
 
 
-def vessels() -> None:
+def vessels(size: Size = None) -> None:
     """Draw vessels in 3-D, half of them with an aneurysm."""
-    _draw("phantom_vessel3d")
+    _draw(size, "phantom_vessel3d")
 
 
-def _draw(*kinds: str) -> None:
+def _draw(size: int | None, *kinds: str) -> None:
     from medlabel.data import phantoms as drawing
 
     params, layout = State.both()
+    edge = size or params.phantoms.size
     for kind in kinds:
         volumes = catalogue.is_volumetric(kind)
         drawing.write(
             kind,
-            Path(layout.phantoms(kind)),
-            Path(layout.captions(kind)),
+            Path(layout.phantoms(kind, edge)),
+            Path(layout.captions(kind, edge)),
             params.phantoms.volumes if volumes else params.phantoms.counts,
-            params.phantoms,
+            params.phantoms.model_copy(update={"size": edge}),
             params.seed,
         )
 

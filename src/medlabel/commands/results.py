@@ -46,6 +46,6 @@ def contact_sheet() -> None:
 
     params, layout = State.both()
     sheet.draw(
-        {kind: Path(layout.phantoms(kind)) for kind in catalogue.PHANTOMS},
+        {kind: Path(layout.phantoms(kind, params.phantoms.size)) for kind in catalogue.PHANTOMS},
         [Path(params.folders.results) / f"phantoms{suffix}" for suffix in (".svg", ".png")],
     )

@@ -10,6 +10,7 @@ import typer
 from medlabel import layout as layouts
 from medlabel import params as parameters
 from medlabel.commands.state import State, Threads, chosen
+from medlabel.data import catalogue
 from medlabel.errors import MedlabelError
 
 Encoder = Annotated[str, typer.Argument(help="An encoder of params.yaml.")]
@@ -20,29 +21,60 @@ def pretrain(
     run: Annotated[int, typer.Option(min=0, help="Which of its pretrainings.")] = 0,
     threads: Threads = 1,
 ) -> None:
-    """Train a small CLIP on captioned phantoms and keep its checkpoints."""
-    from medlabel.data import catalogue
-    from medlabel.teacher import pretrain as training
-
+    """Train an encoder on captioned phantoms: a small CLIP, or the heads of a locked tower."""
     params, layout = State.both()
     part = chosen(encoder, params.encoders, "encoders")
+    if isinstance(part, parameters.Locked):
+        _train_heads(encoder, part, params, layout, threads)
+        return
+    from medlabel.teacher import pretrain as training
+
     if not isinstance(part, parameters.Contrastive):
-        raise MedlabelError(f"encoders.{encoder}: kind {part.kind} given; contrastive expected.")
-    kinds = [kind for kind in catalogue.PHANTOMS if not catalogue.is_volumetric(kind)]
+        raise MedlabelError(
+            f"encoders.{encoder}: kind {part.kind} given; contrastive or locked expected."
+        )
+    kinds, size = catalogue.FLAT_PHANTOMS, params.phantoms.size
     references = {
         step: parameters.EncoderReference(encoder, run, step) for step in part.checkpoints
     }
     training.pretrain(
-        archives={kind: Path(layout.phantoms(kind)) for kind in kinds},
-        captions={kind: Path(layout.captions(kind)) for kind in kinds},
+        archives={kind: Path(layout.phantoms(kind, size)) for kind in kinds},
+        captions={kind: Path(layout.captions(kind, size)) for kind in kinds},
         folders={step: Path(layout.encoder(one)) for step, one in references.items()},
         settings=part,
-        size=params.phantoms.size,
+        size=size,
         run=run,
         device=params.device,
         threads=threads,
         seed=params.seed,
         resume=Path(params.folders.data) / "cache" / "pretrain",
+    )
+
+
+def _train_heads(
+    encoder: str,
+    part: parameters.Locked,
+    params: parameters.Params,
+    layout: layouts.Layout,
+    threads: int,
+) -> None:
+    from medlabel.teacher import features, heads
+
+    drawn = params.phantoms_of(part)
+    heads.train(
+        sources=features.sources(
+            {one: Path(layout.phantoms(*one)) for one in drawn},
+            {one: Path(layout.captions(*one)) for one in drawn},
+        ),
+        folders={
+            run: Path(layout.encoder(parameters.EncoderReference(encoder, run)))
+            for run in range(part.pretrainings)
+        },
+        settings=part,
+        seed=params.seed,
+        device=params.device,
+        threads=threads,
+        cache=Path(params.folders.data) / "cache" / "features",
     )
 
 

@@ -11,8 +11,11 @@ from medlabel.params.encoders import (
     Contrastive,
     EncoderReference,
     Labelling,
+    Locked,
     Prompts,
     Published,
+    Runtime,
+    Tower,
 )
 from medlabel.params.mixtures import ClassRole, Mixture, MixtureClass
 from medlabel.params.model import Params, TrainingSettings, pool_name
@@ -33,6 +36,7 @@ __all__ = [
     "Download",
     "EncoderReference",
     "Labelling",
+    "Locked",
     "Mixture",
     "MixtureClass",
     "Network",
@@ -41,7 +45,9 @@ __all__ = [
     "Prompts",
     "Published",
     "Recipe",
+    "Runtime",
     "Start",
+    "Tower",
     "Trained",
     "TrainingSettings",
     "blocks",

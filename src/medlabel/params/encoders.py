@@ -8,8 +8,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from medlabel.params.base import Count, Name, Part, Precision, Rate
+from medlabel.params.base import Count, Name, Part, Precision, Rate, Section
 
+Runtime = Literal["auto", "torch", "openvino", "onnxruntime"]
 REFERENCE = re.compile(r"(?P<name>[a-z0-9][a-z0-9_]*)(\.(?P<run>\d+))?(@(?P<step>\d+))?")
 
 
@@ -22,6 +23,21 @@ class Encoder(Part):
         "processor has bfloat16 instructions (AVX512-BF16, AMX, CUDA) and fp32 elsewhere, so that "
         "numbers depend on the processor."
     )
+    runtime: Runtime = Field(
+        description="What runs the image tower when embedding: `openvino` is several times as fast "
+        "as `torch` on processors; `auto` takes the fastest in a short measurement, so that the "
+        "last digits depend on the machine. On CUDA it is always torch."
+    )
+
+    @property
+    def runs(self) -> int:
+        """How often it is trained here."""
+        return 1
+
+    @property
+    def steps(self) -> list[int]:
+        """Steps of training whose weights are kept; none where only the last ones are."""
+        return []
 
 
 class Published(Encoder):
@@ -67,6 +83,16 @@ class Contrastive(Encoder):
         description="Decay of the exponential moving average of the weights that is kept, a step.",
     )
 
+    @property
+    def runs(self) -> int:
+        """How often it is trained here."""
+        return self.pretrainings
+
+    @property
+    def steps(self) -> list[int]:
+        """Steps of training whose weights are kept."""
+        return self.checkpoints
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if sorted(set(self.checkpoints)) != self.checkpoints:
@@ -76,7 +102,77 @@ class Contrastive(Encoder):
         return self
 
 
-AnyEncoder = Annotated[Published | Contrastive, Field(discriminator="kind")]
+class Tower(Section):
+    """A pretrained image tower that stays as it is."""
+
+    source: Literal["package", "timm", "open_clip", "folder", "random"] = Field(
+        description="`package`: weights that a Python package holds; `timm`, `open_clip`: a model "
+        "by name; `folder`: an encoder of this project; `random`: a timm model that learnt nothing."
+    )
+    model: str = Field(
+        min_length=1,
+        description="`efficientnet_lite0` to `efficientnet_lite2` for a package; timm's or "
+        "open_clip's name; the encoder's folder.",
+    )
+    weights: str | None = Field(
+        description="A local file of weights for timm, a tag or file for open_clip; null takes "
+        "timm's own from the hub, and is right for the others."
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.source == "open_clip" and self.weights is None:
+            raise ValueError("weights: null given, a tag or a file allowed for open_clip")
+        if self.source in ("package", "folder", "random") and self.weights is not None:
+            raise ValueError(f"weights: {self.weights!r} given, null allowed for {self.source}")
+        return self
+
+
+class Locked(Encoder):
+    """A pretrained image tower as it is, joined to words by heads trained on phantoms."""
+
+    kind: Literal["locked"] = Field(description="A pretrained tower, its heads trained here.")
+    tower: Tower
+    edges: list[Count] = Field(
+        min_length=1,
+        description="Edges in pixels at which the tower sees each image, the largest first; it is "
+        "a multiple of the others. The features of all are joined.",
+    )
+    pretrainings: Count = Field(description="Times that the heads are trained, from other starts.")
+    phantom_sizes: list[Count] = Field(
+        min_length=1, description="Edges in pixels at which phantoms are drawn to learn from."
+    )
+    phantoms: Count = Field(description="Phantoms a kind and size to learn from, at most.")
+    views: Count = Field(description="Views of a phantom; the first is the phantom itself.")
+    text: Literal["mean", "transformer"] = Field(
+        description="How word vectors become a sentence: their mean, or one transformer block."
+    )
+    embed_dim: Count = Field(description="Length of the part of embeddings that tells kinds.")
+    hidden: Count = Field(description="Width of the text heads.")
+    dropout: float = Field(ge=0, lt=1, description="Part of features left out in a step.")
+    epochs: Count = Field(description="Passes through all views.")
+    caption_steps: Count = Field(description="Steps in which words learn findings.")
+    pairs: int = Field(ge=2, description="Images, or captions, a step.")
+    learning_rate: Rate = Field(description="Peak of AdamW's rate, falling as a cosine.")
+    weight_decay: float = Field(ge=0, le=10, description="AdamW's decoupled weight decay.")
+    permuted_captions: bool = Field(
+        description="Control: every caption goes to an image of another kind or finding."
+    )
+
+    @property
+    def runs(self) -> int:
+        """How often it is trained here."""
+        return self.pretrainings
+
+    @model_validator(mode="after")
+    def _edges(self) -> Self:
+        largest = self.edges[0]
+        if any(largest % edge or edge > largest for edge in self.edges):
+            raise ValueError(f"edges: {self.edges} given, divisors of the first one allowed")
+        return self
+
+
+AnyEncoder = Annotated[Published | Contrastive | Locked, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from medlabel.params.encoders import (
     Contrastive,
     EncoderReference,
     Labelling,
+    Locked,
     Prompts,
 )
 from medlabel.params.mixtures import Mixture
@@ -187,18 +188,16 @@ class Params(Section):
     def _check_encoder(self, where: str, teacher: EncoderReference) -> None:
         _require(teacher.name, self.encoders, where)
         encoder = self.encoders[teacher.name]
-        if not isinstance(encoder, Contrastive):
-            if teacher.step is not None or teacher.run:
-                raise ValueError(f"{where}: {teacher} given, {teacher.name} has no checkpoints")
-            return
-        if teacher.step not in encoder.checkpoints:
-            allowed = ", ".join(f"{teacher.name}@{step}" for step in encoder.checkpoints)
+        if teacher.step is not None and not encoder.steps:
+            raise ValueError(f"{where}: {teacher} given, {teacher.name} has no checkpoints")
+        if encoder.steps and teacher.step not in encoder.steps:
+            allowed = ", ".join(f"{teacher.name}@{step}" for step in encoder.steps)
             raise ValueError(f"{where}: '{teacher}' given, one of {allowed} allowed")
-        if teacher.run >= encoder.pretrainings:
+        if teacher.run >= encoder.runs:
             raise ValueError(
-                f"{where}: pretraining {teacher.run} of {teacher.name} given, encoders."
-                f"{teacher.name}.pretrainings ({encoder.pretrainings}) allows 0 to "
-                f"{encoder.pretrainings - 1}"
+                f"{where}: pretraining {teacher.run} of {teacher.name} given, of which there "
+                f"{'are' if encoder.runs > 1 else 'is'} {encoder.runs}: encoders.{teacher.name}."
+                f"pretrainings allows 0 to {encoder.runs - 1}"
             )
 
     def _check_words(self, where: str, mixture: Mixture, prompts: str) -> None:
@@ -327,6 +326,12 @@ class Params(Section):
             network=self.networks.get(trained.network, trained.network),
             recipe=self.recipes[trained.recipe],
         )
+
+    def phantoms_of(self, encoder: Locked) -> list[tuple[str, int]]:
+        """Return the phantoms that a locked tower learns words from, by kind and size."""
+        flat = [(kind, size) for size in encoder.phantom_sizes for kind in catalogue.FLAT_PHANTOMS]
+        solid = [kind for kind in catalogue.PHANTOMS if catalogue.is_volumetric(kind)]
+        return [*flat, *((kind, self.phantoms.size) for kind in solid)]
 
     def blocks(self, trained: Trained, seeds: int) -> list[str]:
         """Return the jobs that so many seeds of a training take: ``first-last``."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from medlabel.evaluate.results import Arm, CellResult, Metric, StudyResult
-from medlabel.params import Contrastive
+from medlabel.params import Published
 from medlabel.report.sources import Source
 from medlabel.report.table import Table, distinct
 from medlabel.report.text import (
@@ -127,7 +127,7 @@ def _their_rows(published: pd.DataFrame) -> Iterator[dict[str, str]]:
 def _caveat(source: Source) -> str:
     mixture, encoder = source.mixture, source.params.encoders[source.cell.teachers[0].name]
     assert mixture is not None
-    by = "trained here on phantoms" if isinstance(encoder, Contrastive) else encoder.model
+    by = encoder.model if isinstance(encoder, Published) else "taught here by phantoms"
     return (
         f"For orientation only. Theirs: ChestMNIST and BreastMNIST, with OpenAI's ViT-L/14. Ours: "
         f"{', '.join(mixture.datasets)}, with a teacher {by}."

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ import torch
 from medlabel import compute, files, fingerprint
 from medlabel.data import archive, mixtures, vectors
 from medlabel.data.pixels import Pixels, Projection
-from medlabel.params import AnyEncoder, Mixture
+from medlabel.params import AnyEncoder, Mixture, Runtime
 from medlabel.progress import track
-from medlabel.teacher import encoder, tower
+from medlabel.teacher import encoder, runtime, tower
 from medlabel.teacher.store import Numbers, RowStore
 
 ROWS_PER_GROUP = 8192
@@ -102,6 +103,7 @@ def embed(
     """
     where = compute.prepare(device, threads)
     precision = compute.choose_precision(settings.precision, where)
+    engine = runtime.choose(settings.runtime, where)
     table = mixtures.read_pool(pool)[mixtures.IMAGE].drop_duplicates()
     images = table.sort_values(mixtures.IMAGE, ignore_index=True)
     wanted = {
@@ -113,28 +115,40 @@ def embed(
     recipes, stores = {}, {}
     for reference, folder in references.items():
         manifest = encoder.inspect(folder)
-        recipes[reference] = _recipe(manifest, precision, where)
+        recipes[reference] = _recipe(manifest, precision, where, engine, threads)
         stores[reference] = {
             name: _store(cache, recipes[reference], one, manifest.dimension)
             for name, one in wanted.items()
         }
-        _fill(stores[reference], wanted, settings.batch_size, manifest, where, precision)
+        tower_of = partial(_runner, manifest.folder, where, engine, precision, threads)
+        _fill(stores[reference], wanted, settings.batch_size, manifest.preprocessing, tower_of)
     datasets = {name: one.source.sha256 for name, one in wanted.items()}
     _write(target, wanted, stores, {"datasets": datasets, "references": recipes})
 
 
 def _recipe(
-    manifest: encoder.Manifest, precision: tower.Precision, device: torch.device
+    manifest: encoder.Manifest,
+    precision: runtime.Precision,
+    device: torch.device,
+    engine: Runtime,
+    threads: int,
 ) -> dict[str, Any]:
     return {
         "weights": manifest.weights_sha256,
-        "architecture": manifest.config["model_cfg"],
+        "architecture": manifest.config,
         "preprocessing": asdict(manifest.preprocessing),
         "precision": precision,
         "device": device.type,
-        "torch": torch.__version__,
-        "open_clip": encoder.open_clip_version(),
+        "runtime": engine,
+        "threads": threads,
+        "versions": {
+            name: runtime.version(name) for name in ("torch", "open_clip_torch", *_needed(engine))
+        },
     }
+
+
+def _needed(engine: Runtime) -> tuple[str, ...]:
+    return runtime.ENGINES if engine == "auto" else runtime.NEEDED.get(engine, ())
 
 
 def _store(cache: Path, recipe: Mapping[str, Any], wanted: _Wanted, dimension: int) -> RowStore:
@@ -142,30 +156,41 @@ def _store(cache: Path, recipe: Mapping[str, Any], wanted: _Wanted, dimension: i
         **recipe,
         "dataset": wanted.source.sha256,
         "projection": wanted.projection if wanted.source.volumetric else None,
-        "code": fingerprint.of("teacher.tower"),
+        "code": fingerprint.of("teacher.embed"),
     }
     return RowStore(cache, key, wanted.count, dimension)
+
+
+def _runner(
+    folder: Path,
+    device: torch.device,
+    engine: Runtime,
+    precision: runtime.Precision,
+    threads: int,
+    example: torch.Tensor,
+) -> runtime.Runner:
+    network = runtime.ImageSide(encoder.load(folder, device).model)
+    return runtime.compiled(network, example, engine, precision, threads)
 
 
 def _fill(
     stores: Mapping[str, RowStore],
     wanted: Mapping[str, _Wanted],
     batch_size: int,
-    manifest: encoder.Manifest,
-    device: torch.device,
-    precision: tower.Precision,
+    expected: tower.Preprocessing,
+    prepare: Callable[[torch.Tensor], runtime.Runner],
 ) -> None:
     """Compute what the stores lack; the network is built only if there is any."""
-    missing = {name: store.missing(wanted[name].numbers) for name, store in stores.items()}
-    if not any(chosen.any() for chosen in missing.values()):
-        return
-    model = tower.cast(encoder.load(manifest.folder, device).model, precision)
-    for name, chosen in missing.items():
-        task = f"embed {name} with {manifest.folder.name}"
-        batches = wanted[name].batches(chosen, batch_size)
-        for numbers, pixels in track(batches, task, -(-int(chosen.sum()) // batch_size)):
-            batch = tower.preprocess(pixels, manifest.preprocessing)
-            stores[name].write(numbers, tower.encode(model, batch, precision))
+    runner = None
+    for name, store in stores.items():
+        missing = store.missing(wanted[name].numbers)
+        batches = wanted[name].batches(missing, batch_size)
+        for numbers, pixels in track(
+            batches, f"embed {name}", -(-int(missing.sum()) // batch_size)
+        ):
+            batch = tower.preprocess(pixels, expected)
+            runner = runner or prepare(batch)
+            store.write(numbers, runner.embed(batch))
 
 
 def _write(

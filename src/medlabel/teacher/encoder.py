@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from medlabel import files
 from medlabel.errors import MedlabelError
+from medlabel.teacher import locked, wordvectors
 from medlabel.teacher.tower import Preprocessing
 
 if TYPE_CHECKING:
@@ -136,9 +137,11 @@ def load(folder: Path, device: torch.device) -> Encoder:
     MedlabelError
         When the folder is incomplete or altered, or its weights do not fit its configuration.
     """
+    manifest = inspect(folder)
+    if locked.CONFIG_KEY in manifest.config:
+        return _load_locked(manifest, device)
     import open_clip
 
-    manifest = inspect(folder)
     name = f"{FOLDER}{folder}"
     model: Any = _build(name, None, str(folder)).to(device).eval()
     tokenizer = open_clip.get_tokenizer(name)
@@ -148,6 +151,23 @@ def load(folder: Path, device: torch.device) -> Encoder:
         tokenizer=tokenizer,
         context_length=int(tokenizer.context_length),
         logit_scale=float(model.logit_scale.detach().exp().squeeze()),
+        device=device,
+    )
+
+
+def _load_locked(manifest: Manifest, device: torch.device) -> Encoder:
+    from safetensors.torch import load_file
+
+    try:
+        model = locked.build(manifest.config, load_file(manifest.folder / WEIGHTS))
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise MedlabelError(f"{manifest.folder}: cannot be loaded: {_misfit(error)}.") from error
+    return Encoder(
+        manifest=manifest,
+        model=model.to(device).eval(),
+        tokenizer=wordvectors.Tokenizer(bytes(model.tokenizer.numpy()), locked.CONTEXT_LENGTH),
+        context_length=locked.CONTEXT_LENGTH,
+        logit_scale=float(model.logit_scale.detach().exp()),
         device=device,
     )
 
@@ -210,6 +230,19 @@ def adopt(settings: Published, folder: Path) -> None:
     OpenAI's weights were trained with QuickGELU, x * sigmoid(1.702 x). In a network with the exact
     GELU they load without complaint and label worse, so the combination is refused.
     """
+    model, config, source = published(settings)
+    _save_tokenizer(settings.model, folder)
+    save(model, config, folder, {"model": source.model, "pretrained": source.label})
+
+
+def published(settings: Published) -> tuple[torch.nn.Module, dict[str, Any], Source]:
+    """Return a published open_clip model, its configuration, and where its weights come from.
+
+    Raises
+    ------
+    MedlabelError
+        As `adopt`.
+    """
     source = _source_of(settings)
     if not source.model.startswith(HUB):
         _require_transformers(settings.model)
@@ -217,12 +250,11 @@ def adopt(settings: Published, folder: Path) -> None:
         _download(settings, source.tag)
     model = _build(settings.model, source.pretrained, source.label)
     config = {"model_cfg": _model_config(settings.model), "preprocess_cfg": _plain(model)}
-    _save_tokenizer(settings.model, folder)
-    save(model, config, folder, {"model": source.model, "pretrained": source.label})
+    return model, config, source
 
 
 @dataclass(frozen=True)
-class _Source:
+class Source:
     """Where a published model's weights come from; labels hold no path of this machine."""
 
     model: str
@@ -232,7 +264,7 @@ class _Source:
     hub: bool
 
 
-def _source_of(settings: Published) -> _Source:
+def _source_of(settings: Published) -> Source:
     if settings.model.startswith((HUB, FOLDER)):
         if settings.pretrained is not None:
             raise MedlabelError(
@@ -241,11 +273,11 @@ def _source_of(settings: Published) -> _Source:
             )
         remote = settings.model.startswith(HUB)
         model = settings.model if remote else FOLDER + Path(settings.model[len(FOLDER) :]).name
-        return _Source(model, None, None, None, hub=remote)
+        return Source(model, None, None, None, hub=remote)
     _check_model(settings.model)
     tag = _tag(settings)
     label = settings.pretrained if tag else Path(str(settings.pretrained)).name
-    return _Source(settings.model, settings.pretrained, label, tag, hub=tag is not None)
+    return Source(settings.model, settings.pretrained, label, tag, hub=tag is not None)
 
 
 def _check_model(name: str) -> None:

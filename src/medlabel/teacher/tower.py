@@ -1,26 +1,15 @@
-"""The image tower: how images are brought to it, and in which arithmetic it runs.
-
-What decides on an embedding beside the weights stands here and in `medlabel.data.pixels`: the cache
-of embeddings knows the code of both.
-"""
+"""How images are brought to an image tower."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from medlabel.data.pixels import Pixels
 from medlabel.errors import MedlabelError
-
-Precision = Literal["fp32", "bf16"]
-Embeddings = npt.NDArray[np.float32]
-
-DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -122,33 +111,3 @@ def _cropped_or_padded(images: torch.Tensor, expected: Preprocessing) -> torch.T
         images = pad(images, edges, fill=expected.fill)
     cropped: torch.Tensor = center_crop(images, list(expected.size))
     return cropped
-
-
-def cast(model: Any, precision: Precision) -> Any:
-    """Put an open_clip network's image tower into the dtype of `precision`, in place."""
-    model.visual.to(DTYPES[precision])
-    return model
-
-
-def encode(model: Any, batch: torch.Tensor, precision: Precision) -> Embeddings:
-    """Embed one batch of images.
-
-    Parameters
-    ----------
-    model
-        An open_clip network whose image tower has the dtype of `precision` (see `cast`).
-    batch
-        As `preprocess` returns it: float32 of shape (n, 3, height, width).
-    precision
-        Arithmetic of the image tower.
-
-    Returns
-    -------
-    ndarray
-        float32 of shape (n, dimension), each row of length 1 (L2 norm).
-    """
-    device = next(model.visual.parameters()).device
-    with torch.inference_mode():
-        features = model.encode_image(batch.to(device, DTYPES[precision]))
-        unit: Embeddings = torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()
-    return unit

@@ -29,6 +29,8 @@ STYLES = {
     "report": ("{exam}, {finding}.", "{organ}: {finding} ({image}).", "{finding} on {exam}."),
 }
 
+NAMING_A_FINDING = ("sentence", "report")
+
 
 @dataclass(frozen=True)
 class Vocabulary:
@@ -184,9 +186,27 @@ def caption(rng: np.random.Generator, kind: str, finding: str) -> tuple[str, str
         an_exam=an_exam,
         exam=_without_article(an_exam),
         organ=organ,
-        finding=_choose(rng, words.findings[finding]),
+        finding=_choose(rng, _phrases(words, finding)),
     )
     return style, sentence
+
+
+def _phrases(words: Vocabulary, finding: str) -> tuple[str, ...]:
+    """Return what may be said of a finding; where there is none, also which ones there are not."""
+    said = words.findings[finding]
+    if not set(NORMAL) <= set(said):
+        return said
+    absent = [
+        phrase
+        for other, phrases in words.findings.items()
+        if other != finding
+        for phrase in phrases
+    ]
+    return (*said, *(f"no {_bare(phrase)}" for phrase in absent))
+
+
+def _bare(phrase: str) -> str:
+    return phrase.removeprefix("a ").removeprefix("an ")
 
 
 def _choose(rng: np.random.Generator, options: Sequence[str]) -> str:

@@ -1,0 +1,371 @@
+"""Teach words where the images of a locked tower lie, from captioned phantoms."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch.nn import functional
+
+from medlabel import compute
+from medlabel.errors import MedlabelError
+from medlabel.params import Locked
+from medlabel.progress import track
+from medlabel.randomness import stream, torch_seed
+from medlabel.teacher import encoder, features, locked, towers, wordvectors
+from medlabel.teacher.features import Captioned, Extractor, Source
+
+logger = logging.getLogger("medlabel")
+
+HIGHEST_LOGIT_SCALE = 100.0  # Radford et al. 2021, section 2.5
+FIRST_LOGIT_SCALE = 1 / 0.07  # there too
+NEGLIGIBLE = 1e-4  # of the largest singular value: directions below are rounding
+SCALES = np.geomspace(0.1, 1000, 81)  # of finding logits, tried on validation phantoms
+
+
+@dataclass(frozen=True)
+class Words:
+    """Captions as tokens, gathered by what they are about.
+
+    Attributes
+    ----------
+    kinds
+        For each kind, the captions that name no finding: int64 (captions, context length).
+    findings
+        For each kind and finding, the captions that name it.
+    """
+
+    kinds: list[torch.Tensor]
+    findings: list[torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Which kind and which finding each row of a table belongs to.
+
+    Attributes
+    ----------
+    kinds, findings
+        Names, sorted; a finding is a pair of kind and finding.
+    kind, finding
+        int64 of shape (n,): positions in them.
+    """
+
+    kinds: list[str]
+    findings: list[tuple[str, str]]
+    kind: npt.NDArray[np.int64]
+    finding: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, table: pd.DataFrame) -> Groups:
+        """Sort the rows of a table with the columns kind and finding."""
+        pairs = list(zip(table["kind"], table["finding"], strict=True))
+        kinds, findings = sorted(set(table["kind"])), sorted(set(pairs))
+        kind = np.array([kinds.index(one) for one, _ in pairs])
+        return cls(kinds, findings, kind, np.array([findings.index(one) for one in pairs]))
+
+    @property
+    def kind_of_finding(self) -> npt.NDArray[np.int64]:
+        """The kind of each finding."""
+        return np.array([self.kinds.index(kind) for kind, _ in self.findings])
+
+
+def train(
+    sources: Sequence[Source],
+    folders: Mapping[int, Path],
+    settings: Locked,
+    seed: int,
+    device: str,
+    threads: int,
+    cache: Path,
+) -> None:
+    """Join a locked image tower to words, once for each pretraining.
+
+    Parameters
+    ----------
+    sources
+        Captioned phantoms of all kinds and sizes.
+    folders
+        For each number of a pretraining, the encoder's folder to write.
+    settings
+        Tower, heads and optimisation.
+    seed
+        Root of the random streams.
+    device, threads
+        As for `medlabel.compute.prepare`.
+    cache
+        Folder of features computed before; a killed run goes on from there.
+
+    Raises
+    ------
+    MedlabelError
+        When weights, word vectors or phantoms are missing or damaged.
+
+    Notes
+    -----
+    Kinds: images against one caption of every kind, cross-entropy (UniCL, Yang et al. 2022, with
+    the captions of a kind as positives); a caption that names a finding is left out. Findings: no
+    image is trained on. Words learn, by least squares, the mean feature of the images that they
+    describe, less that of their kind: the nearest-mean rule, which carries over from drawings to
+    photographs where a trained boundary does not. The scale of the logits of either part is the one
+    of the highest likelihood on validation phantoms.
+    """
+    where = compute.prepare(device, threads)
+    found = towers.load(settings.tower, settings.edges[0], seed)
+    vectors = wordvectors.load()
+    extractor = Extractor(settings, found, cache, where, threads, seed)
+    seen = {split: extractor.read(sources, split) for split in ("train", "val")}
+    for run, folder in track(folders.items(), "heads", len(folders)):
+        train_on = seen["train"]
+        if settings.permuted_captions:
+            train_on = features.permuted(train_on, seed, run)
+        torch.manual_seed(torch_seed(seed, "heads", run))
+        network, record = _Training(
+            settings, train_on, seen["val"], found, vectors, seed, run
+        ).run()
+        config = _config(settings, found, network.dimension)
+        encoder.save(network, config, folder, record)
+
+
+class _Training:
+    """The heads of one pretraining."""
+
+    def __init__(
+        self,
+        settings: Locked,
+        train_on: Captioned,
+        val: Captioned,
+        tower: towers.Tower,
+        vectors: wordvectors.WordVectors,
+        seed: int,
+        run: int,
+    ) -> None:
+        self.settings, self.tower, self.vectors = settings, tower, vectors
+        self.seed, self.number = seed, run
+        self.groups = Groups.of(train_on.table)
+        self.tokenizer = wordvectors.Tokenizer(vectors.tokenizer, locked.CONTEXT_LENGTH)
+        self.words = _words(train_on.table, self.groups, self.tokenizer)
+        self.vocabulary = sorted({w for one in train_on.table["caption"] for w in words_of(one)})
+        count, views, length = train_on.features.shape
+        self.images = torch.from_numpy(train_on.features.reshape(count * views, length))
+        self.kind = torch.from_numpy(np.repeat(self.groups.kind, views))
+        self.finding = torch.from_numpy(np.repeat(self.groups.finding, views))
+        self.network = self._network(length)
+        self.truth = Groups.of(val.table)
+        self.centred = torch.from_numpy(val.features[:, 0]) - self.network.visual.centre
+        self.curve: list[dict[str, float]] = []
+
+    def _network(self, length: int) -> locked.Locked:
+        centre, directions, self.targets = self._means()
+        settings, rank = self.settings, directions.shape[1]
+        visual = locked.ImageTower(
+            self.tower.trunk, settings.edges, length, settings.embed_dim, rank
+        )
+        visual.centre.copy_(centre)
+        visual.directions.copy_(directions)
+        # Features of length 1 have entries too small for a layer of the usual start.
+        visual.kinds.weight.data.mul_(math.sqrt(length))
+        text = locked.TextTower(
+            self.vectors.table, settings.hidden, settings.embed_dim, rank, settings.text
+        )
+        network = locked.Locked(visual, text, self.vectors.tokenizer)
+        network.logit_scale.data.fill_(math.log(FIRST_LOGIT_SCALE))
+        return network
+
+    def _means(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the centre, the directions in which findings differ, and the findings in them."""
+        by_kind = _means_by(self.images, self.kind, len(self.groups.kinds))
+        by_finding = _means_by(self.images, self.finding, len(self.groups.findings))
+        apart = by_finding - by_kind[torch.from_numpy(self.groups.kind_of_finding)]
+        _, sizes, rows = torch.linalg.svd(apart, full_matrices=False)
+        directions = rows[sizes > NEGLIGIBLE * sizes[0]].T
+        # Of length 1 each, or words would not learn the findings that differ but little.
+        targets = functional.normalize(apart @ directions, dim=1)
+        return by_kind.mean(dim=0), directions, targets
+
+    def run(self) -> tuple[locked.Locked, dict[str, Any]]:
+        """Train, and return the network with the record of its training."""
+        settings, network = self.settings, self.network
+        heads = [*network.visual.kinds.parameters(), *network.text.kinds.parameters()]
+        optimizer = torch.optim.AdamW(
+            [*heads, network.logit_scale],
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+        )
+        batches = max(1, len(self.images) // settings.pairs)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs * batches)
+        for epoch in range(settings.epochs):
+            rng = stream(self.seed, "heads", self.number, epoch)
+            network.text.train()
+            order = torch.from_numpy(rng.permutation(len(self.images)))
+            losses = []
+            for rows in order[: batches * settings.pairs].reshape(batches, -1):
+                loss = self._loss(rows, rng)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                schedule.step()
+                network.logit_scale.data.clamp_(0.0, math.log(HIGHEST_LOGIT_SCALE))
+                losses.append(loss.item())
+            self._judge(epoch + 1, float(np.mean(losses)))
+        self._teach_findings()
+        return network, self._record(self._scale_findings())
+
+    def _loss(self, rows: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+        network = self.network
+        kinds = network.text.kinds_of(_one_of_each(self.words.kinds, rng))
+        given = functional.dropout(
+            self.images[rows] - network.visual.centre, self.settings.dropout, training=True
+        )
+        images = functional.normalize(network.visual.kinds(given), dim=-1)
+        logits = network.logit_scale.exp() * images @ functional.normalize(kinds, dim=-1).T
+        loss = functional.cross_entropy(logits, self.kind[rows])
+        if not torch.isfinite(loss):
+            raise MedlabelError(
+                f"pretrain: the loss is {loss.item()}; lower learning_rate "
+                f"({self.settings.learning_rate})."
+            )
+        return loss
+
+    def _teach_findings(self) -> None:
+        """Let words say where their findings lie; those that name none say nothing of any."""
+        head, groups = self.network.text.findings, [*self.words.findings, *self.words.kinds]
+        silent = torch.zeros(len(self.words.kinds), self.targets.shape[1])
+        targets = torch.cat([self.targets, silent])
+        optimizer = torch.optim.AdamW(
+            head.parameters(),
+            lr=self.settings.learning_rate,
+            weight_decay=self.settings.weight_decay,
+        )
+        steps = self.settings.caption_steps
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        rng = stream(self.seed, "captions", self.number)
+        self.network.text.train()
+        for _ in range(steps):
+            chosen = rng.integers(len(groups), size=self.settings.pairs)
+            tokens = torch.stack([groups[one][rng.integers(len(groups[one]))] for one in chosen])
+            said = self.network.text.findings_of(tokens)
+            loss = (said - targets[torch.from_numpy(chosen)]).square().sum(dim=-1).mean()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+        self.network.eval()
+
+    @torch.no_grad()
+    def _judge(self, epoch: int, loss: float) -> None:
+        """Note the loss, and how many validation phantoms are given their kind."""
+        self.network.eval()
+        images = functional.normalize(self.network.visual.kinds(self.centred), dim=-1)
+        said = [self.network.text.kinds_of(one).mean(dim=0) for one in self.words.kinds]
+        found = (images @ functional.normalize(torch.stack(said), dim=-1).T).argmax(dim=1)
+        right = float((found.numpy() == self.truth.kind).mean())
+        self.curve.append({"epoch": epoch, "loss": loss, "validation_accuracy": right})
+
+    @torch.no_grad()
+    def _scale_findings(self) -> float:
+        """Weigh findings against kinds so that validation phantoms are likeliest.
+
+        Returns
+        -------
+        float
+            How many of them are given the finding that they show, among those of their kind.
+        """
+        said = torch.stack(
+            [self.network.text.findings_of(one).mean(dim=0) for one in self.words.findings]
+        )
+        of_others = self.truth.kind[:, None] != self.groups.kind_of_finding[None, :]
+        logits = (self.centred @ self.network.visual.directions @ said.T).masked_fill(
+            torch.from_numpy(of_others), -torch.inf
+        )
+        truth = torch.from_numpy(self.truth.finding)
+        losses = [functional.cross_entropy(logits * scale, truth).item() for scale in SCALES]
+        best = SCALES[int(np.argmin(losses))]
+        weight = math.sqrt(best / self.network.logit_scale.exp().item())
+        self.network.visual.finding_weight.fill_(weight)
+        self.network.text.finding_weight.fill_(weight)
+        return float((logits.argmax(dim=1) == truth).double().mean())
+
+    def _record(self, findings: float) -> dict[str, Any]:
+        settings = self.settings.model_dump(mode="json", exclude={"batch_size", "pretrainings"})
+        return {
+            "model": "medlabel pretrain",
+            "trained_on": "phantoms",
+            "tower": dict(self.tower.facts),
+            "words": dict(self.vectors.facts),
+            "settings": settings,
+            "seed": self.seed,
+            "run": self.number,
+            "kinds": self.groups.kinds,
+            "vocabulary": self.vocabulary,
+            "curve": self.curve,
+            "validation_accuracy": self.curve[-1]["validation_accuracy"],
+            "validation_findings": findings,
+        }
+
+
+def words_of(sentence: str) -> list[str]:
+    """Return the words of a sentence in small letters, without punctuation."""
+    cleaned = "".join(one if one.isalnum() or one == "-" else " " for one in sentence.lower())
+    return cleaned.split()
+
+
+def _words(table: pd.DataFrame, groups: Groups, tokenizer: wordvectors.Tokenizer) -> Words:
+    """Gather captions; where no caption names a finding, its name stands for one."""
+    plain, named = table[~table["named"]], table[table["named"]]
+    kinds = [sorted(set(plain.loc[plain["kind"] == kind, "caption"])) for kind in groups.kinds]
+    findings = [
+        sorted(set(named.loc[(named["kind"] == kind) & (named["finding"] == one), "caption"]))
+        for kind, one in groups.findings
+    ]
+    return Words(
+        [tokenizer(said or [kind]) for kind, said in zip(groups.kinds, kinds, strict=True)],
+        [
+            tokenizer(said or [one])
+            for (_, one), said in zip(groups.findings, findings, strict=True)
+        ],
+    )
+
+
+def _one_of_each(captions: list[torch.Tensor], rng: np.random.Generator) -> torch.Tensor:
+    return torch.stack([one[int(rng.integers(len(one)))] for one in captions])
+
+
+def _means_by(values: torch.Tensor, group: torch.Tensor, groups: int) -> torch.Tensor:
+    return torch.stack([values[group == one].mean(dim=0) for one in range(groups)])
+
+
+def _config(settings: Locked, tower: towers.Tower, dimension: int) -> dict[str, Any]:
+    """Return what the folder says of its network, in open_clip's words where it has any."""
+    expected = features.preprocessing(settings, tower)
+    return {
+        "model_cfg": {"embed_dim": dimension},
+        "preprocess_cfg": {
+            "size": settings.edges[0],
+            "mode": "RGB",
+            "mean": list(expected.mean),
+            "std": list(expected.std),
+            "interpolation": expected.interpolation,
+            "resize_mode": expected.resize_mode,
+            "fill_color": expected.fill,
+        },
+        locked.CONFIG_KEY: json.loads(
+            json.dumps(
+                {
+                    "tower": dict(tower.architecture),
+                    "edges": settings.edges,
+                    "hidden": settings.hidden,
+                    "text": settings.text,
+                }
+            )
+        ),
+    }

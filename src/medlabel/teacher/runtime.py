@@ -1,0 +1,219 @@
+"""What runs an image tower: torch, or a faster engine that gives the same numbers."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import io
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from medlabel.errors import MedlabelError
+from medlabel.params import Runtime
+
+logger = logging.getLogger("medlabel")
+
+Precision = Literal["fp32", "bf16"]
+Embeddings = npt.NDArray[np.float32]
+
+DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
+ENGINES = ("openvino", "onnxruntime")
+# What each engine needs besides itself to read a network of torch.
+NEEDED = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime", "onnx")}
+MEASURED = 3  # batches a runtime
+# Largest difference of an embedding of length 1 from torch's, in float32: tests hold to it.
+TOLERANCE = 1e-4
+
+Compute = Callable[[torch.Tensor], Embeddings]
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A compiled image tower.
+
+    Attributes
+    ----------
+    name
+        ``"torch"``, ``"openvino"`` or ``"onnxruntime"`` with its version.
+    compute
+        Maps float32 (n, 3, height, width) to float32 (n, dimension), not normalised.
+    """
+
+    name: str
+    compute: Compute
+
+    def embed(self, batch: torch.Tensor) -> Embeddings:
+        """Return embeddings of length 1 (L2 norm)."""
+        found = torch.from_numpy(self.compute(batch))
+        unit: Embeddings = nn.functional.normalize(found, dim=-1).numpy()
+        return unit
+
+
+class ImageSide(nn.Module):
+    """The half of a network of open_clip's form that embeds images.
+
+    Parameters
+    ----------
+    network
+        Has ``encode_image``.
+    """
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Embed images, not normalised."""
+        found: torch.Tensor = self.network.encode_image(images)
+        return found
+
+
+def choose(wanted: Runtime, device: torch.device) -> Runtime:
+    """Return what runs a network: on anything but a processor, torch.
+
+    Raises
+    ------
+    MedlabelError
+        When the engine is not installed.
+    """
+    if device.type != "cpu":
+        return "torch"
+    missing = [one for one in NEEDED.get(wanted, ()) if importlib.util.find_spec(one) is None]
+    if missing:
+        raise MedlabelError(
+            f"runtime: {wanted!r} given, but {' and '.join(missing)} cannot be imported: run "
+            f"`pip install {' '.join(missing)}`, or set runtime to torch."
+        )
+    return wanted
+
+
+def compiled(
+    network: nn.Module,
+    example: torch.Tensor,
+    runtime: Runtime,
+    precision: Precision,
+    threads: int,
+) -> Runner:
+    """Prepare an image tower for many batches.
+
+    Parameters
+    ----------
+    network
+        Maps images to embeddings.
+    example
+        A batch as it will come: float32 (n, 3, height, width).
+    runtime
+        As `choose` returned it; ``"auto"`` measures what is installed on `example`.
+    precision
+        Arithmetic: float32 or bfloat16.
+    threads
+        That may be used.
+    """
+    if runtime == "auto":
+        return _fastest(network, example, precision, threads)
+    prepare = {"torch": _torch, "openvino": _openvino, "onnxruntime": _onnxruntime}[runtime]
+    return Runner(f"{runtime} {version(runtime)}", prepare(network, example, precision, threads))
+
+
+def version(runtime: str) -> str:
+    """Return the version of a runtime, without importing it."""
+    return importlib.metadata.version(runtime)
+
+
+def _fastest(
+    network: nn.Module, example: torch.Tensor, precision: Precision, threads: int
+) -> Runner:
+    timed = []
+    installed = [
+        name
+        for name in ENGINES
+        if all(importlib.util.find_spec(one) is not None for one in NEEDED[name])
+    ]
+    for name in ("torch", *installed):
+        runner = compiled(network, example, name, precision, threads)  # type: ignore[arg-type]
+        runner.compute(example)
+        started = time.perf_counter()
+        for _ in range(MEASURED):
+            runner.compute(example)
+        timed.append((time.perf_counter() - started, runner))
+    best = min(timed, key=lambda one: one[0])[1]
+    rates = ", ".join(
+        f"{runner.name} {MEASURED * len(example) / seconds:.0f}" for seconds, runner in timed
+    )
+    logger.info("runtime: %s (images a second: %s)", best.name, rates)
+    return best
+
+
+def _torch(
+    network: nn.Module, example: torch.Tensor, precision: Precision, threads: int
+) -> Compute:
+    network.to(DTYPES[precision])
+    device = next(network.parameters()).device
+
+    def compute(batch: torch.Tensor) -> Embeddings:
+        with torch.inference_mode():
+            found: Embeddings = network(batch.to(device, DTYPES[precision])).float().cpu().numpy()
+        return found
+
+    return compute
+
+
+def _openvino(
+    network: nn.Module, example: torch.Tensor, precision: Precision, threads: int
+) -> Compute:
+    import openvino
+
+    with torch.inference_mode():
+        graph = openvino.convert_model(network, example_input=example[:2])
+    settings: dict[str, Any] = {
+        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
+    }
+    engine = openvino.compile_model(graph, "CPU", settings)
+
+    def compute(batch: torch.Tensor) -> Embeddings:
+        # The engine's own memory is written again by the next batch.
+        return np.array(engine(batch.numpy())[0], np.float32)
+
+    return compute
+
+
+def _onnxruntime(
+    network: nn.Module, example: torch.Tensor, precision: Precision, threads: int
+) -> Compute:
+    import onnxruntime
+
+    if precision != "fp32":
+        raise MedlabelError(
+            f"runtime: onnxruntime given with precision {precision}; fp32 allowed with it."
+        )
+    graph = io.BytesIO()
+    with torch.inference_mode():
+        torch.onnx.export(
+            network,
+            (example[:2],),
+            graph,  # type: ignore[arg-type]
+            dynamo=False,
+            input_names=["images"],
+            dynamic_axes={"images": {0: "n"}},
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        graph.getvalue(), options, providers=["CPUExecutionProvider"]
+    )
+
+    def compute(batch: torch.Tensor) -> Embeddings:
+        found: Embeddings = session.run(None, {"images": batch.numpy()})[0]
+        return found
+
+    return compute
