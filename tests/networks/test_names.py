@@ -42,6 +42,24 @@ def test_memory_of_volumes_rises_with_batch_edge_stem_and_depth() -> None:
     assert halved < dense
 
 
+@pytest.mark.parametrize(
+    ("network", "edge", "batch_size", "peak"),
+    [
+        ("resnet18", 28, 32, 1631),  # judging 512 images included
+        ("resnet18", 28, 128, 1631),
+        ("resnet50", 28, 32, 3885),
+        ("resnet50", 28, 128, 4716),
+        ("resnet18", 224, 8, 1170),
+        ("resnet50", 224, 8, 1928),
+        ("wide_cnn", 28, 128, 635),
+    ],
+)
+def test_estimates_are_above_what_was_measured(
+    network: str, edge: int, batch_size: int, peak: int
+) -> None:
+    assert memory(network, batch_size, edge, volumetric=False) > peak
+
+
 def test_names_say_what_fits() -> None:
     assert names.misfit("capstone", False, ("capstone",)) is None
     assert names.misfit("timm:anything", False) is None

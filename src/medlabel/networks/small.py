@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from medlabel.networks.classifier import cannot_take
+from medlabel.networks.images_last import ImagesLast
 from medlabel.params import Network
 
 SMALLEST_WIDE = 4  # pixels that leave one after the last pooling
@@ -35,7 +36,7 @@ def _plain(network: Network, channels: int, outputs: int, size: int) -> nn.Modul
     for hidden in network.hidden:
         layers += [nn.Dropout(network.dropout), nn.Linear(features, hidden), nn.ReLU()]
         features = hidden
-    return nn.Sequential(*layers, nn.Dropout(network.dropout), nn.Linear(features, outputs))
+    return ImagesLast(*layers, nn.Dropout(network.dropout), nn.Linear(features, outputs))
 
 
 def _wide(channels: int, outputs: int, size: int) -> nn.Module:

@@ -24,6 +24,7 @@ from medlabel.progress import track
 from medlabel.randomness import torch_seed
 from medlabel.training import losses, schedule
 from medlabel.training.inputs import Inputs
+from medlabel.training.optimizer import Optimizer
 
 logger = logging.getLogger("medlabel")
 
@@ -161,7 +162,7 @@ class Training:
         # Images are channels-last already; with kernels so too, a CPU trains small networks in two
         # thirds of the time.
         nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last)
-        self.optimizer = _optimizer(network, self.recipe)
+        self.optimizer = Optimizer(network.parameters(), self.recipe)
         self.random = torch.Generator().manual_seed(
             torch_seed(identity.seed, "student", "order", identity.repeat)
         )
@@ -223,26 +224,21 @@ class Training:
     ) -> tuple[float, float, float]:
         """Go through one epoch; return the last rate, the mean loss and the accuracy."""
         self.network.train()
-        constant = self.recipe.schedule == "constant" and not self.recipe.warmup
-        rate, found, hits, count = self.recipe.learning_rate, [], [], 0
+        rate, sums, told = self.recipe.learning_rate, [], []
         for step, (seen, wanted) in enumerate(batches):
-            if not constant:
-                rate = schedule.learning_rate(self.recipe, done + step, steps)
-                for group in self.optimizer.param_groups:
-                    group["lr"] = rate
+            rate = schedule.learning_rate(self.recipe, done + step, steps)
             with self._arithmetic():
                 logits = self.network(seen).float()
             loss = losses.loss(self.task, logits, wanted, weights, self.recipe.label_smoothing)
             loss = self._distilled(loss, logits, seen)
-            self.optimizer.zero_grad()
             torch.autograd.backward(loss)
-            self.optimizer.step()
+            self.optimizer.step(rate)
             # Kept as tensors: reading each number at once would stall a GPU at every step.
-            found.append(loss.detach() * len(wanted))
-            hits.append(losses.hits(self.task, logits.detach(), wanted))
-            count += len(wanted)
-        mean = torch.stack(found).sum().item() / count
-        return rate, mean, torch.stack(hits).sum().item() / count
+            sums.append(loss.detach() * len(wanted))
+            told.append((logits.detach(), wanted))
+        answers, targets = (torch.cat(parts) for parts in zip(*told, strict=True))
+        hits = losses.hits(self.task, answers, targets).item()
+        return rate, torch.stack(sums).sum().item() / len(targets), hits / len(targets)
 
     def _distilled(self, loss: Tensor, logits: Tensor, seen: Tensor) -> Tensor:
         """Mix the loss with that of following the teacher, which sees the same augmented images.
@@ -388,17 +384,6 @@ def _auc(task: str, targets: Tensor, logits: Tensor) -> float:
         labels = (labels if labels.ndim == 1 else labels.argmax(dim=1))[:, None]
     found = losses.probabilities(task, logits)
     return scores.score(task, labels.long().numpy(), found)["auc"]
-
-
-def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    # The fused kernels update all parameters in one call.
-    weights, rate, decay = network.parameters(), recipe.learning_rate, recipe.weight_decay
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
-            weights, rate, momentum=recipe.momentum, weight_decay=decay, fused=True
-        )
-    maker = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
-    return maker(weights, rate, weight_decay=decay, fused=True)
 
 
 def _copy(network: nn.Module) -> dict[str, Tensor]:
