@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from medlabel import files, progress
 from medlabel.data.phantoms import (
+    brain,
     microscopy,
     photography,
     radiography,
@@ -110,7 +111,7 @@ _KINDS = {
         ("malignant", "normal, benign"),
         {"malignant mass": 0, "benign mass": 1, "normal": 1},
     ),
-    "phantom_brain": _kind(_flat(tomography.brain), "normal", "tumour"),
+    "phantom_brain": _kind(_flat(brain.brain), "normal", "tumour"),
     "phantom_abdomen": _kind(_flat(tomography.abdomen), "normal", "liver lesion"),
     "phantom_hand": _kind(_flat(radiography.hand), "normal", "fracture"),
     "phantom_retina": _kind(_flat(photography.retina), *photography.GRADES),
@@ -153,7 +154,7 @@ def draw(kind: str, count: int, size: int, seed: int, purpose: str, artefacts: b
         When there is no such kind.
     """
     recipe = _KINDS[kind]
-    transforms = scanner.artefacts() if artefacts else []
+    transforms = scanner.artefacts(size) if artefacts else []
     choices = list(recipe.findings)
     images, findings, captions, styles = [], [], [], []
     for index in range(count):

@@ -214,6 +214,21 @@ def spots(where: Plane, centres: Array, radii: Array, softness: float) -> Array:
     return coverage
 
 
+def level_lines(field: Array, pixel: float) -> Array:
+    """Distance to where a smooth field is 0, to first order: its value over its slope.
+
+    Parameters
+    ----------
+    field
+        (edge, edge).
+    pixel
+        Edge of a pixel, in the units of the distance.
+    """
+    down, across = np.gradient(field, pixel)
+    distance: Array = np.abs(field) / np.maximum(np.hypot(down, across), 1e-3)
+    return distance
+
+
 def path(points: Array) -> Array:
     """Segments (n - 1, 2, 2) that join points (n, 2), for `strokes`."""
     return np.stack([points[:-1], points[1:]], axis=1)
