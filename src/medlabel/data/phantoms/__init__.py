@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from medlabel import files, progress
 from medlabel.data.phantoms import (
     brain,
+    fundus,
     microscopy,
     photography,
     radiography,
@@ -114,7 +115,7 @@ _KINDS = {
     "phantom_brain": _kind(_flat(brain.brain), "normal", "tumour"),
     "phantom_abdomen": _kind(_flat(tomography.abdomen), "normal", "liver lesion"),
     "phantom_hand": _kind(_flat(radiography.hand), "normal", "fracture"),
-    "phantom_retina": _kind(_flat(photography.retina), *photography.GRADES),
+    "phantom_retina": _kind(_flat(fundus.retina), *fundus.GRADES),
     "phantom_blood": _kind(_flat(microscopy.blood), *microscopy.BLOOD_CELLS),
     "phantom_skin": _kind(_flat(photography.skin), *photography.LESIONS),
     "phantom_colon": _kind(_flat(microscopy.colon), *microscopy.TISSUES),
