@@ -114,7 +114,7 @@ def test_artefacts_are_reproducible_and_leave_the_subject(kind: str) -> None:
 def test_each_artefact_alone_is_seeded_by_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scanner, "PROBABILITY", 1.1)
     image = np.random.default_rng(0).random((1, 28, 28), np.float32)
-    for transform in scanner.artefacts():
+    for transform in scanner.artefacts(28):
         one, same, other = (
             scanner.degrade(image, [transform], np.random.default_rng(seed)) for seed in (1, 1, 2)
         )
@@ -129,10 +129,16 @@ def test_each_artefact_alone_is_seeded_by_the_stream(monkeypatch: pytest.MonkeyP
 
 def test_artefacts_leave_a_flat_image_flat_at_its_border(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scanner, "PROBABILITY", 1.1)
-    blur = scanner.artefacts()[1]
+    blur = scanner.artefacts(28)[1]
     flat = np.full((1, 28, 28), 0.5, np.float32)
     blurred = scanner.degrade(flat, [blur], np.random.default_rng(0))
     assert np.allclose(blurred, 0.5, atol=0.01)
+
+
+def test_a_large_image_may_be_as_blurred_as_a_small_one_enlarged() -> None:
+    small, large = (scanner.artefacts(size)[1] for size in (28, 112))
+    assert large.sigma_x[1] == pytest.approx(4 * small.sigma_x[1])
+    assert large.sigma_x[0] == small.sigma_x[0]
 
 
 def test_vessels_are_binary_and_of_one_piece() -> None:

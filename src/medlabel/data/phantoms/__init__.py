@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from medlabel import files, progress
 from medlabel.data.phantoms import (
+    brain,
+    fundus,
     microscopy,
     photography,
     radiography,
@@ -110,10 +112,10 @@ _KINDS = {
         ("malignant", "normal, benign"),
         {"malignant mass": 0, "benign mass": 1, "normal": 1},
     ),
-    "phantom_brain": _kind(_flat(tomography.brain), "normal", "tumour"),
+    "phantom_brain": _kind(_flat(brain.brain), "normal", "tumour"),
     "phantom_abdomen": _kind(_flat(tomography.abdomen), "normal", "liver lesion"),
     "phantom_hand": _kind(_flat(radiography.hand), "normal", "fracture"),
-    "phantom_retina": _kind(_flat(photography.retina), *photography.GRADES),
+    "phantom_retina": _kind(_flat(fundus.retina), *fundus.GRADES),
     "phantom_blood": _kind(_flat(microscopy.blood), *microscopy.BLOOD_CELLS),
     "phantom_skin": _kind(_flat(photography.skin), *photography.LESIONS),
     "phantom_colon": _kind(_flat(microscopy.colon), *microscopy.TISSUES),
@@ -153,7 +155,7 @@ def draw(kind: str, count: int, size: int, seed: int, purpose: str, artefacts: b
         When there is no such kind.
     """
     recipe = _KINDS[kind]
-    transforms = scanner.artefacts() if artefacts else []
+    transforms = scanner.artefacts(size) if artefacts else []
     choices = list(recipe.findings)
     images, findings, captions, styles = [], [], [], []
     for index in range(count):

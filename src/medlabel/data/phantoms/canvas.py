@@ -214,6 +214,46 @@ def spots(where: Plane, centres: Array, radii: Array, softness: float) -> Array:
     return coverage
 
 
+def threads(where: Plane, lines: Array, widths: Array, softness: float) -> Array:
+    """Coverage of many thin segments, each drawn within its own rows and columns alone.
+
+    Parameters
+    ----------
+    where
+        A plane that lies straight: `x` grows along columns, `y` along rows.
+    lines, widths
+        As for `strokes`.
+    softness
+        Width of the rims.
+    """
+    coverage = np.zeros_like(where.x)
+    reach = widths + softness
+    lows, highs = lines.min(1) - reach[:, np.newaxis], lines.max(1) + reach[:, np.newaxis]
+    inside = ((highs > -1) & (lows < 1)).all(1)
+    for index in np.flatnonzero(inside):
+        rows = slice(*np.searchsorted(where.y[:, 0], (lows[index, 1], highs[index, 1])))
+        columns = slice(*np.searchsorted(where.x[0], (lows[index, 0], highs[index, 0])))
+        box = Plane(where.x[rows, columns], where.y[rows, columns])
+        distance = strokes(box, lines[index : index + 1], widths[index : index + 1])
+        np.maximum(coverage[rows, columns], cover(distance, softness), out=coverage[rows, columns])
+    return coverage
+
+
+def level_lines(field: Array, pixel: float) -> Array:
+    """Distance to where a smooth field is 0, to first order: its value over its slope.
+
+    Parameters
+    ----------
+    field
+        (edge, edge).
+    pixel
+        Edge of a pixel, in the units of the distance.
+    """
+    down, across = np.gradient(field, pixel)
+    distance: Array = np.abs(field) / np.maximum(np.hypot(down, across), 1e-3)
+    return distance
+
+
 def path(points: Array) -> Array:
     """Segments (n - 1, 2, 2) that join points (n, 2), for `strokes`."""
     return np.stack([points[:-1], points[1:]], axis=1)

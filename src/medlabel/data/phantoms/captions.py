@@ -75,7 +75,7 @@ VOCABULARIES = {
     ),
     "phantom_brain": Vocabulary(
         ("a brain MRI", "a cranial MR image"),
-        ("an MR image", "an axial MR slice", "a magnetic resonance image"),
+        ("an MR image", "an MR slice", "a magnetic resonance image"),
         ("brain", "head"),
         {"normal": NORMAL, "tumour": ("a tumour", "a glioma", "a mass with oedema")},
     ),

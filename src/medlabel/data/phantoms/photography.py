@@ -1,4 +1,4 @@
-"""Colour photographs: the fundus of the eye and lesions of the skin."""
+"""Colour photographs of lesions of the skin."""
 
 from __future__ import annotations
 
@@ -18,90 +18,11 @@ from medlabel.data.phantoms.canvas import (
     paint,
     path,
     spots,
-    strokes,
-    texture,
+    threads,
+    tissue,
 )
 
-
-class Retinopathy(NamedTuple):
-    """How many of each sign a grade of diabetic retinopathy shows, at most."""
-
-    microaneurysms: int
-    haemorrhages: int
-    exudates: int
-    new_vessels: int
-
-
-# The International Clinical Diabetic Retinopathy scale, in the order of RetinaMNIST's labels.
-GRADES = {
-    "no retinopathy": Retinopathy(0, 0, 0, 0),
-    "mild retinopathy": Retinopathy(5, 0, 0, 0),
-    "moderate retinopathy": Retinopathy(8, 3, 4, 0),
-    "severe retinopathy": Retinopathy(12, 10, 8, 0),
-    "proliferative retinopathy": Retinopathy(10, 8, 8, 4),
-}
-
-
-def retina(rng: np.random.Generator, finding: str, where: Plane) -> Array:
-    """Draw a fundus photograph: optic disc, macula, arcades of vessels, signs of the grade."""
-    eye = where.move(rng, 0.03, (0.9, 1.02), 5.0)
-    if rng.random() < 0.5:
-        eye = Plane(-eye.x, eye.y)
-    ground = colour(rng, (0.72, 0.36, 0.16), 0.07)
-    shading = 1 - between(rng, 0.1, 0.4) * (eye.x**2 + eye.y**2)
-    shading += 0.05 * clouds(rng, where.edge, (4, 4), 3, 0.6)
-    image = ground * shading
-    disc = (between(rng, 0.38, 0.52), between(rng, -0.08, 0.08))
-    macula = ellipse(eye, (disc[0] - between(rng, 0.62, 0.75), 0.05), (0.16, 0.16))
-    paint(image, cover(macula, 0.3) * 0.45, ground * 0.4)
-    blood = ground * np.array([0.62, 0.4, 0.4], np.float32)[:, np.newaxis, np.newaxis]
-    lines, widths = _arcades(rng, disc)
-    paint(image, cover(strokes(eye, lines, widths), 0.04) * 0.85, blood)
-    paint(
-        image, cover(ellipse(eye, disc, (0.13, 0.15)), 0.06), colour(rng, (0.95, 0.75, 0.45), 0.04)
-    )
-    _signs(rng, where, image, GRADES[finding], blood)
-    field = ellipse(where, (0, 0), (between(rng, 0.94, 1.1),) * 2)
-    paint(image, 1 - cover(field, 0.04), (0.01, 0.01, 0.01))
-    return image
-
-
-def _arcades(rng: np.random.Generator, disc: tuple[float, float]) -> tuple[Array, Array]:
-    """Four main vessels that arch from the disc, each with two branches."""
-    lines, widths = [], []
-    for vertical in (-1, 1):
-        for reach in (-1.3, 0.5):
-            along = np.linspace(0, 1, 5)
-            bow = between(rng, 0.45, 0.65)
-            x = disc[0] + reach * along**1.6
-            y = disc[1] + vertical * bow * np.sin(np.minimum(along * 2.2, 1.9))
-            trunk = np.stack([x, y], 1) + 0.015 * rng.standard_normal((5, 2))
-            lines.append(path(trunk))
-            widths.append(np.linspace(0.03, 0.014, 4))
-            for joint in rng.choice((2, 3), 1 + rng.integers(2), replace=False):
-                end = trunk[joint] + (reach * 0.15, vertical * between(rng, -0.35, 0.35))
-                lines.append(path(np.stack([trunk[joint], end])))
-                widths.append(np.array([0.012]))
-    return np.concatenate(lines).astype(np.float32), np.concatenate(widths).astype(np.float32)
-
-
-def _signs(
-    rng: np.random.Generator, field: Plane, image: Array, grade: Retinopathy, blood: Array
-) -> None:
-    appearances = (
-        (grade.microaneurysms, 0.022, blood * 0.8),
-        (grade.haemorrhages, 0.07, blood * 0.6),
-        (grade.exudates, 0.045, (0.95, 0.85, 0.45)),
-    )
-    for most, radius, shade in appearances:
-        count = int(rng.integers((most + 1) // 2, most + 1))
-        angles, away = rng.uniform(0, 2 * np.pi, count), rng.uniform(0.15, 0.8, count)
-        centres = np.stack([away * np.cos(angles), away * np.sin(angles)], 1)
-        paint(image, spots(field, centres, radius * rng.uniform(0.7, 1.4, count), 0.03), shade)
-    for _ in range(grade.new_vessels):
-        steps = 0.08 * rng.standard_normal((6, 2)).cumsum(0) + rng.uniform(-0.5, 0.5, 2)
-        tangle = strokes(field, path(steps), np.full(5, 0.01))
-        paint(image, cover(tangle, 0.03), blood)
+DETAILS = 0.5  # share of photographs that a lesion fills
 
 
 class Lesion(NamedTuple):
@@ -138,29 +59,100 @@ LESIONS = {
 
 
 def skin(rng: np.random.Generator, finding: str, where: Plane) -> Array:
-    """Draw a dermatoscopic photograph: a lesion on skin, sometimes hairs and dark corners."""
+    """Draw a dermatoscopic or close-up photograph: a lesion, furrows, pores, hairs, reflexes."""
     lesion = LESIONS[finding]
-    ground = colour(rng, (0.80, 0.60, 0.55), 0.06)
-    relief = 1 + 0.03 * clouds(rng, where.edge, (6, 6), 3, 0.8)
-    image = ground * relief
-    radius = between(rng, *lesion.radius)
-    centre = tuple(0.12 * rng.standard_normal(2))
-    bent = where.warp(rng, 6, 0.15 * lesion.roughness)
-    shape = blob(rng, bent, centre, (radius, radius * between(rng, 0.7, 1)), lesion.roughness)
-    edge, core = colour(rng, lesion.edge, 0.04), colour(rng, lesion.core, 0.04)
-    mottling = 1 + lesion.mottling * clouds(rng, where.edge, (5, 5), 3, 0.8)
-    paint(image, cover(shape, lesion.softness), edge * mottling)
+    ground = _complexion(rng)
+    image = ground * _relief(rng, where)
+    zoom = between(rng, 1.4, 3.0) if rng.random() < DETAILS else 1.0
+    radius = zoom * between(rng, *lesion.radius)
+    centre = tuple(0.15 * zoom * rng.standard_normal(2))
+    bent = where.warp(rng, 5, 0.3 * lesion.roughness * radius)
+    shape = blob(rng, bent, centre, (radius, radius * between(rng, 0.7, 1)), 0.7 * lesion.roughness)
+    # Pigment takes away from the skin's own colour rather than replacing it.
+    tint = between(rng, 0.0, 0.5) * (ground / ground.mean() - 1)
+    edge, core = (colour(rng, shade, 0.05) * (1 + tint) for shade in (lesion.edge, lesion.core))
+    mottling = 1 + lesion.mottling * clouds(rng, where.edge, (5, 5), 4, 0.8)
+    inside = cover(shape, lesion.softness * zoom)
+    paint(image, inside * between(rng, 0.75, 1.0), edge * mottling)
     depth = cover(shape + 0.5 * radius + 0.1 * (mottling - 1) * radius, 0.8 * radius)
-    paint(image, depth, core * mottling)
+    paint(image, depth * between(rng, 0.7, 1.0), core * mottling)
+    _structures(rng, where, image, inside, lesion, zoom)
+    _surface(rng, where, image)
+    grain = clouds(rng, where.edge, (16, 16), 2, 0.8)
+    image *= 1 + between(rng, 0.0, 0.1) * (0.3 + inside) * grain
+    # Lamps and cameras differ in their white.
+    image *= np.array([[[1]], [[between(rng, 0.85, 1.03)]], [[between(rng, 0.6, 1.1)]]])
+    slope = 0.1 * rng.standard_normal(2)
+    image *= 1 + slope[0] * where.x + slope[1] * where.y
     if rng.random() < 0.3:
-        _hairs(rng, where, image)
-    corners = ellipse(where, (0, 0), (1.3, 1.3))
-    paint(image, 0.8 * (1 - cover(corners, 0.5)) * (rng.random() < 0.35), (0.08, 0.05, 0.05))
+        rim = between(rng, 1.0, 1.35)
+        corners = ellipse(where, (0, 0), (rim, rim))
+        paint(image, 1 - cover(corners, between(rng, 0.05, 0.6)), (0.06, 0.04, 0.04))
     return image
 
 
-def _hairs(rng: np.random.Generator, where: Plane, image: Array) -> None:
-    ends = rng.uniform(-1.2, 1.2, (int(rng.integers(2, 7)), 2, 2)).astype(np.float32)
-    hairs = strokes(where, ends, np.full(len(ends), 0.008, np.float32))
-    paint(image, 0.8 * cover(hairs, 0.03), (0.15, 0.1, 0.09))
-    image += 0.01 * texture(rng, where.edge, (9, 9))
+def _complexion(rng: np.random.Generator) -> Array:
+    """Return a colour of skin under some light, (3, 1, 1): never as red as the fundus is."""
+    red = between(rng, 0.5, 1.0)
+    green = red * between(rng, 0.64, 0.86)
+    blue = green * between(rng, 0.65, 1.08)
+    return np.array([red, green, blue], np.float32)[:, np.newaxis, np.newaxis]
+
+
+def _relief(rng: np.random.Generator, where: Plane) -> Array:
+    """Return light on the skin, (edge, edge): uneven, with furrows between small plates."""
+    turned = where.move(rng, 0.3, (0.8, 1.2), 180.0).warp(rng, 6, 0.03)
+    first, second, _ = tissue(rng, turned, between(rng, 4, 11))
+    furrows = between(rng, 0.0, 0.07) * cover(second - first - 0.05, 0.25)
+    uneven = between(rng, 0.02, 0.06) * clouds(rng, where.edge, (6, 6), 4, 0.8)
+    light: Array = 1 + uneven - furrows
+    return light
+
+
+def _structures(
+    rng: np.random.Generator, where: Plane, image: Array, inside: Array, lesion: Lesion, zoom: float
+) -> None:
+    """Paint what dermatoscopy shows in a lesion: a net or globules of pigment, or vessels."""
+    dark = 0.6 * np.asarray(lesion.core, np.float32)
+    choice = rng.random()
+    if choice < 0.35:
+        first, second, _ = tissue(rng, where.warp(rng, 5, 0.03), between(rng, 7, 13) / zoom)
+        net = cover(second - first - 0.08, 0.25)
+        paint(image, inside * net * between(rng, 0.2, 0.6), dark)
+    elif choice < 0.6:
+        count = int(rng.integers(10, 40))
+        centres, radii = rng.uniform(-1, 1, (count, 2)), zoom * rng.uniform(0.015, 0.05, count)
+        globules = spots(where, centres, radii, 0.03)
+        paint(image, inside * globules * between(rng, 0.3, 0.8), dark)
+    elif choice < 0.75:
+        lines = _curves(rng, int(rng.integers(3, 9)), 0.25 * zoom)
+        red = threads(where, lines, np.full(len(lines), 0.008 * zoom), 0.025)
+        paint(image, inside * red * 0.6, (0.65, 0.15, 0.18))
+
+
+def _surface(rng: np.random.Generator, where: Plane, image: Array) -> None:
+    """Paint what lies on the skin: pores, hairs, reflexes of the lamp in gel or on plates."""
+    count = int(rng.integers(0, 60))
+    places, radii = rng.uniform(-1, 1, (count, 2)), rng.uniform(0.008, 0.03, count)
+    tone = between(rng, 0.4, 1.4) * image.mean((1, 2))
+    paint(image, between(rng, 0.1, 0.4) * spots(where, places, radii, 0.025), tone)
+    if rng.random() < 0.4:
+        lines = _curves(rng, int(rng.integers(1, 14)), between(rng, 0.6, 1.8))
+        hairs = threads(where, lines, np.full(len(lines), between(rng, 0.006, 0.02)), 0.025)
+        shade = (0.13, 0.09, 0.08) if rng.random() < 0.8 else (0.85, 0.75, 0.6)
+        paint(image, between(rng, 0.6, 0.9) * hairs, shade)
+    if rng.random() < 0.4:
+        count = int(rng.integers(2, 30))
+        places = rng.uniform(-0.9, 0.9, 2) + 0.3 * rng.standard_normal((count, 2))
+        shine = spots(where, places, rng.uniform(0.005, 0.04, count), 0.03)
+        paint(image, between(rng, 0.4, 0.9) * shine, (1, 1, 1))
+
+
+def _curves(rng: np.random.Generator, count: int, length: float) -> Array:
+    """Return the segments (6 count, 2, 2) of `count` arcs somewhere in the image."""
+    arcs = []
+    for _ in range(count):
+        angles = rng.uniform(0, 2 * np.pi) + np.linspace(0, 0.5 * rng.standard_normal(), 7)
+        steps = length / 6 * np.stack([np.cos(angles), np.sin(angles)], 1)
+        arcs.append(path(rng.uniform(-1, 1, 2) + steps.cumsum(0) - steps.sum(0) / 2))
+    return np.concatenate(arcs)

@@ -1,4 +1,4 @@
-"""Slices: MR of the brain, CT of the abdomen, optical coherence tomography of the retina."""
+"""Slices: CT of the abdomen, optical coherence tomography of the retina."""
 
 from __future__ import annotations
 
@@ -15,52 +15,6 @@ from medlabel.data.phantoms.canvas import (
     paint,
     texture,
 )
-
-# Grey levels of grey matter, white matter, cerebrospinal fluid, scalp fat, tumour.
-WEIGHTINGS = {
-    "T1": (0.40, 0.58, 0.12, 0.85, 0.30),
-    "T2": (0.55, 0.38, 0.95, 0.60, 0.80),
-    "FLAIR": (0.52, 0.40, 0.08, 0.65, 0.90),
-    "T1 with contrast": (0.38, 0.52, 0.10, 0.85, 0.95),
-}
-
-
-def brain(rng: np.random.Generator, finding: str, where: Plane) -> Array:
-    """Draw an axial MR slice in one of four weightings; a tumour has a rim and an oedema."""
-    head = where.move(rng, 0.04, (0.78, 1.08), 6.0)
-    levels = WEIGHTINGS[str(rng.choice(list(WEIGHTINGS)))]
-    grey, white, fluid, fat, tumour = (level * between(rng, 0.88, 1.1) for level in levels)
-    width, height = between(rng, 0.66, 0.76), between(rng, 0.82, 0.92)
-    image = np.full_like(head.x, 0.015)
-    paint(image, cover(ellipse(head, (0, 0), (width + 0.1, height + 0.1)), 0.04), fat)
-    paint(image, cover(ellipse(head, (0, 0), (width + 0.045, height + 0.045)), 0.03), 0.06)
-    cortex = ellipse(head, (0, 0), (width, height))
-    paint(image, cover(cortex, 0.04), fluid)
-    folds = 0.07 * clouds(rng, where.edge, (9, 9), 2, 0.6)
-    paint(image, cover(cortex + 0.03 + np.abs(folds) * 0.6, 0.05), grey)
-    fissure = 0.05 * np.exp(-((head.x / 0.03) ** 2)) * np.abs(head.y)
-    paint(image, cover(cortex + 0.14 + folds + fissure, 0.06), white)
-    paint(image, cover(np.abs(head.x) - 0.012, 0.03) * cover(cortex, 0.05) * 0.7, fluid)
-    for side in (-1, 1):
-        nucleus = ellipse(head, (side * 0.24, 0.05), (0.1, 0.2), side * 0.3)
-        paint(image, cover(nucleus, 0.06), grey)
-        for end, lean in ((-1, -0.35), (1, 0.35)):
-            size = (between(rng, 0.04, 0.09), between(rng, 0.14, 0.24))
-            horn = ellipse(head, (side * 0.11, end * 0.17), size, side * lean)
-            paint(image, cover(horn, 0.05), fluid)
-    if finding == "tumour":
-        _tumour(rng, head, image, tumour)
-    return image + 0.015 * texture(rng, where.edge, (18, 18)) * cover(cortex, 0.05)
-
-
-def _tumour(rng: np.random.Generator, head: Plane, image: Array, level: float) -> None:
-    angle, away = rng.uniform(0, 2 * np.pi), between(rng, 0.25, 0.5)
-    centre = (0.8 * away * float(np.cos(angle)), away * float(np.sin(angle)))
-    radius = between(rng, 0.12, 0.28)
-    shape = blob(rng, head, centre, (radius, radius * between(rng, 0.7, 1.0)), 0.08)
-    paint(image, cover(shape - 0.1, 0.2) * 0.5, 0.5 * level + 0.3)
-    paint(image, cover(shape, 0.05), level)
-    paint(image, cover(shape + 0.45 * radius, 0.08) * between(rng, 0.0, 1.0), 0.15)
 
 
 def abdomen(rng: np.random.Generator, finding: str, where: Plane) -> Array:
