@@ -39,13 +39,16 @@ class Words:
     Attributes
     ----------
     kinds
-        For each kind, the captions that name no finding: int64 (captions, context length).
+        For each kind, all its captions: int64 (captions, context length).
     findings
         For each kind and finding, the captions that name it.
+    silent
+        For each kind, the captions that name no finding.
     """
 
     kinds: list[torch.Tensor]
     findings: list[torch.Tensor]
+    silent: list[torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def train(
     Notes
     -----
     Kinds: images against one caption of every kind, cross-entropy (UniCL, Yang et al. 2022, with
-    the captions of a kind as positives); a caption that names a finding is left out. Findings: no
+    the captions of a kind as positives), so that findings do not count in them. Findings: no
     image is trained on. Words learn, by least squares, the mean feature of the images that they
     describe, less that of their kind: the nearest-mean rule, which carries over from drawings to
     photographs where a trained boundary does not. The scale of the logits of either part is the one
@@ -238,9 +241,9 @@ class _Training:
 
     def _teach_findings(self) -> None:
         """Let words say where their findings lie; those that name none say nothing of any."""
-        head, groups = self.network.text.findings, [*self.words.findings, *self.words.kinds]
-        silent = torch.zeros(len(self.words.kinds), self.targets.shape[1])
-        targets = torch.cat([self.targets, silent])
+        head, groups = self.network.text.findings, [*self.words.findings, *self.words.silent]
+        nothing = torch.zeros(len(self.words.silent), self.targets.shape[1])
+        targets = torch.cat([self.targets, nothing])
         optimizer = torch.optim.AdamW(
             head.parameters(),
             lr=self.settings.learning_rate,
@@ -320,19 +323,16 @@ def words_of(sentence: str) -> list[str]:
 
 
 def _words(table: pd.DataFrame, groups: Groups, tokenizer: wordvectors.Tokenizer) -> Words:
-    """Gather captions; where no caption names a finding, its name stands for one."""
-    plain, named = table[~table["named"]], table[table["named"]]
-    kinds = [sorted(set(plain.loc[plain["kind"] == kind, "caption"])) for kind in groups.kinds]
-    findings = [
-        sorted(set(named.loc[(named["kind"] == kind) & (named["finding"] == one), "caption"]))
-        for kind, one in groups.findings
-    ]
+    """Gather captions; where none is of a group, its name stands for one."""
+
+    def said(chosen: pd.Series[bool], name: str) -> torch.Tensor:
+        return tokenizer(sorted(set(table.loc[chosen, "caption"])) or [name])
+
+    kind, finding, named = table["kind"], table["finding"], table["named"]
     return Words(
-        [tokenizer(said or [kind]) for kind, said in zip(groups.kinds, kinds, strict=True)],
-        [
-            tokenizer(said or [one])
-            for (_, one), said in zip(groups.findings, findings, strict=True)
-        ],
+        [said(kind == one, one) for one in groups.kinds],
+        [said((kind == k) & (finding == one) & named, one) for k, one in groups.findings],
+        [said((kind == one) & ~named, one) for one in groups.kinds],
     )
 
 
