@@ -3,11 +3,11 @@
 The plain script is what one writes first: a new process for each seed embeds that seed's images
 with open_clip's own transform (Pillow, image by image, float32, batches of 64) and trains the
 two-layer network with a DataLoader, one seed after another, on all cores, as torch does by default.
-medlabel embeds the pool once, on the two threads that its rule asks for, and trains the seeds in one
-process a core, each on one thread. Both see the same images, the same labels (13 % of them wrong),
-the same number of epochs and steps; imports count. The images are noise in the sizes of
-PneumoniaMNIST and BreastMNIST, the encoder a CLIP of the default study's size with random weights
-unless --encoder names another. The plain script is run for a few seeds only, and its time is extrapolated linearly:
+medlabel embeds the pool once, on two threads as its rule does, and trains the seeds, one process a
+core and one thread each. Both see the same images, the same labels (13 % of them wrong), the same
+number of epochs and steps; imports count. The images are noise in the sizes of PneumoniaMNIST and
+BreastMNIST, the encoder a CLIP of the default study's size with random weights unless --encoder
+names another. The plain script is run for a few seeds only, and its time is extrapolated linearly:
 every seed does the same work.
 """
 
@@ -209,7 +209,7 @@ def embed_pool(world: Path) -> None:
         encoder_settings(),
         world / "cache",
         "cpu",
-        2,  # threads of the rule
+        2,
     )
 
 

@@ -31,8 +31,8 @@ def drawn(recipe: Recipe, names: list[str], axes: int, seed: int = 3) -> list[Te
     return [apply(image(axes)) for _ in range(DRAWS)]
 
 
-def test_every_augmentation_of_the_parameters_exists() -> None:
-    assert tuple(augment.ORDER) == EVERY
+def test_every_augmentation_of_the_parameters_exists(recipe: Recipe) -> None:
+    assert tuple(augment._transforms(recipe, 2, EDGE)) == EVERY
 
 
 @pytest.mark.parametrize("axes", [2, 3])

@@ -102,7 +102,7 @@ def test_a_seed_draws_and_divides_its_images(mixed: Mixed) -> None:
     test = drawn[drawn["role"] == "test"].reset_index(drop=True)
     pd.testing.assert_frame_equal(judged.table, test[mixtures.IMAGE])
     assert judged.labels[:, 0].tolist() == test["label"].tolist()
-    assert (source.outputs, source.task) == (2, "binary-class")
+    assert (len(source.classes), source.task) == (2, "binary-class")
 
 
 def test_seeds_and_roots_draw_differently(mixed: Mixed) -> None:
@@ -196,7 +196,7 @@ def test_official_splits_are_the_same_for_every_seed(tmp_path: Path) -> None:
     assert [judged.role for judged in found.judged] == ["val", "test"]
     assert found.judged[1].table["row"].tolist() == list(range(12))
     assert found.train.pixels.shape[1:] == (8, 8, 8)
-    assert source.outputs == 2
+    assert len(source.classes) == 2
 
 
 @pytest.mark.parametrize("name", ["train", "val", "test"])
@@ -214,7 +214,7 @@ def fourteen(**counts: int) -> dict[str, np.ndarray]:
 
 def test_several_labels_an_image_are_float_targets(tmp_path: Path) -> None:
     source = official(tmp_path, fourteen(train=30, val=20, test=20), "chestmnist")
-    assert (source.outputs, source.task) == (14, "multi-label, binary-class")
+    assert (len(source.classes), source.task) == (14, "multi-label, binary-class")
     targets = source.of(0).train.targets
     assert targets.shape == (30, 14)
     assert targets.dtype == torch.float32

@@ -24,14 +24,9 @@ class PlanarConv3d(nn.Module):
     ACS divides the kernels among the three planes, so that a 2-D network sees all directions
     (Yang et al., Reinventing 2D Convolutions for 3D Images, IEEE JBHI 25 (2021) 3009-3018); 2.5-D
     applies all of them in the axial plane. The parameters keep the names and shapes of the 2-D
-    layer. Strides hold in all three dimensions; a kernel pads within its own plane alone.
-
-    Parameters
-    ----------
-    layer
-        Convolution to take over: square kernel, stride and padding, neither grouped nor dilated.
-    planes
-        3 for ACS, 1 for 2.5-D.
+    layer, whose kernel, stride and padding are square, neither grouped nor dilated. Strides hold in
+    all three dimensions; a kernel pads within its own plane alone. There are 3 planes for ACS, 1
+    for 2.5-D.
     """
 
     def __init__(self, layer: nn.Conv2d, planes: int) -> None:
@@ -71,11 +66,6 @@ class PlanarMaxPool3d(nn.Module):
 
     It equals `nn.MaxPool3d`, whose gradient on CUDA is not deterministic and therefore refused by
     `compute.prepare`; that of 2-D pooling is.
-
-    Parameters
-    ----------
-    layer
-        Pooling of squares to take over.
     """
 
     def __init__(self, layer: nn.MaxPool2d) -> None:
@@ -115,13 +105,8 @@ def group_sizes(channels: int, planes: int) -> list[int]:
 def convert(network: nn.Module, kind: Kind) -> nn.Module:
     """Turn every 2-D layer of a network into a 3-D one, in place, its weights carried over.
 
-    Parameters
-    ----------
-    network
-        A 2-D convolutional network.
-    kind
-        ``"acs"``, ``"2.5d"`` or ``"3d"`` (kernels repeated along depth and divided by their edge:
-        Carreira and Zisserman, Quo Vadis, Action Recognition?, CVPR 2017).
+    ``"3d"`` repeats kernels along depth and divides them by their edge (Carreira and Zisserman, Quo
+    Vadis, Action Recognition?, CVPR 2017).
 
     Raises
     ------

@@ -23,14 +23,7 @@ VOLUMETRIC = {
 def misfit(name: str, volumetric: bool, own: tuple[str, ...] = ()) -> str | None:
     """Say in one clause why a network cannot be trained on a dataset's dimension, or None.
 
-    Parameters
-    ----------
-    name
-        Of the network.
-    volumetric
-        Whether the dataset holds volumes.
-    own
-        Networks that params.yaml makes, all of them flat.
+    `own` names the networks that params.yaml makes, all of them flat.
     """
     flat = (*own, *FLAT)
     fitting, other = (tuple(VOLUMETRIC), flat) if volumetric else (flat, tuple(VOLUMETRIC))

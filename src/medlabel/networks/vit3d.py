@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from medlabel.networks.classifier import cannot_take
+from medlabel.networks.classifier import Classifier, cannot_take
 from medlabel.params import Network
 
 PATCH, WIDTH, DEPTH, HEADS = 7, 256, 6, 8  # voxels, channels, blocks: Abdalla 2024's ViT3D
@@ -43,16 +43,7 @@ class ViT3D(nn.Module):
 
     Dosovitskiy et al., An Image is Worth 16x16 Words, ICLR 2021, with cubes for squares. Attention
     runs over the patches of one volume, never over the volumes of a batch. Parameters are named as
-    in timm's `VisionTransformer`.
-
-    Parameters
-    ----------
-    channels
-        Of the volumes.
-    outputs
-        Number of logits.
-    size
-        Edge of the volumes in voxels, a multiple of 7.
+    in timm's `VisionTransformer`. The edge of the volumes is a multiple of 7 voxels.
     """
 
     def __init__(self, channels: int, outputs: int, size: int) -> None:
@@ -70,7 +61,7 @@ class ViT3D(nn.Module):
             block.attn.fused_attn = False
         self.blocks = nn.Sequential(*blocks)
         self.norm = nn.LayerNorm(WIDTH, eps=1e-6)
-        self.head = nn.Linear(WIDTH, outputs)
+        self.head = Classifier(WIDTH, outputs)
         trunc_normal_(self.pos_embed, std=0.02)
         nn.init.normal_(self.cls_token, std=1e-6)
         for layer in self.modules():
@@ -88,10 +79,7 @@ class ViT3D(nn.Module):
 
     def forward(self, volumes: Tensor) -> Tensor:
         """Map (n, C, D, H, W) to logits (n, outputs)."""
-        features = self.features(volumes)
-        # In bfloat16 logits would tie, and ties cost AUC.
-        with torch.autocast(features.device.type, enabled=False):
-            logits: Tensor = self.head(features.to(self.head.weight.dtype))
+        logits: Tensor = self.head(self.features(volumes))
         return logits
 
 

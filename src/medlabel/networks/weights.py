@@ -22,12 +22,7 @@ SHOWN = 3  # layers that a message names before it counts
 
 
 def read(path: Path) -> dict[str, Tensor]:
-    """Read weights without running code that a file may hold.
-
-    Parameters
-    ----------
-    path
-        .safetensors, or a .pt or .pth that holds a state_dict.
+    """Read .safetensors, or the state_dict of a .pt or .pth, without running code in the file.
 
     Raises
     ------

@@ -48,8 +48,8 @@ def transform(
 
     # Without it each transform records its history for an inverse that nobody asks for.
     set_track_meta(False)
-    axes = 3 if volumetric else 2
-    chosen = [one for name in ORDER if name in names for one in ORDER[name](strengths, axes, size)]
+    made = _transforms(strengths, 3 if volumetric else 2, size)
+    chosen = [one for name, each in made.items() if name in names for one in each]
     composed = Compose(chosen)
     composed.set_random_state(seed=seed % 2**32)
 
@@ -60,75 +60,34 @@ def transform(
     return apply
 
 
-def _flip(strengths: Recipe, axes: int, size: int) -> list[Any]:
-    from monai.transforms.spatial.array import RandFlip
+def _transforms(strengths: Recipe, axes: int, size: int) -> dict[str, list[Any]]:
+    """Make all transforms, in the order in which they are applied."""
+    from monai.transforms.intensity import array as intensity
+    from monai.transforms.spatial import array as spatial
 
-    return [RandFlip(prob=HALF, spatial_axis=axis) for axis in range(axes)]
-
-
-def _rotate90(strengths: Recipe, axes: int, size: int) -> list[Any]:
-    from monai.transforms.spatial.array import RandRotate90
-
-    planes = itertools.combinations(range(axes), 2)
-    return [RandRotate90(prob=HALF, max_k=3, spatial_axes=plane) for plane in planes]
-
-
-def _affine(strengths: Recipe, axes: int, size: int) -> list[Any]:
-    from monai.transforms.spatial.array import RandAffine
-
-    return [
-        RandAffine(
-            prob=HALF,
-            # About each axis in 3-D; the plane has one.
-            rotate_range=[math.radians(strengths.rotation)] * (3 if axes == 3 else 1),
-            translate_range=[strengths.translation * size] * axes,
-            scale_range=[strengths.zoom] * axes,
-            padding_mode="zeros",
-        )
-    ]
-
-
-def _elastic(strengths: Recipe, axes: int, size: int) -> list[Any]:
-    from monai.transforms.spatial.array import Rand2DElastic, Rand3DElastic
-
+    black: dict[str, Any] = {"prob": HALF, "padding_mode": "zeros"}
+    affine = spatial.RandAffine(
+        # About each axis in 3-D; the plane has one.
+        rotate_range=[math.radians(strengths.rotation)] * (3 if axes == 3 else 1),
+        translate_range=[strengths.translation * size] * axes,
+        scale_range=[strengths.zoom] * axes,
+        **black,
+    )
     width, displacement = SMOOTHING * size, strengths.displacement * size
-    if axes == 3:
-        return [
-            Rand3DElastic(
-                sigma_range=(width, width),
-                magnitude_range=(0, displacement),
-                prob=HALF,
-                padding_mode="zeros",
-            )
-        ]
-    # MONAI's 2-D field is drawn on a coarse grid, whose spacing smooths it.
-    return [
-        Rand2DElastic(
-            spacing=(2 * width, 2 * width),
-            magnitude_range=(0, displacement * SMOOTHING),
-            prob=HALF,
-            padding_mode="zeros",
-        )
-    ]
-
-
-def _noise(strengths: Recipe, axes: int, size: int) -> list[Any]:
-    from monai.transforms.intensity.array import RandGaussianNoise
-
-    return [RandGaussianNoise(prob=HALF, std=strengths.noise)]
-
-
-def _intensity(strengths: Recipe, axes: int, size: int) -> list[Any]:
-    from monai.transforms.intensity.array import RandScaleIntensity
-
-    return [RandScaleIntensity(factors=strengths.intensity, prob=HALF)]
-
-
-ORDER: dict[str, Callable[[Recipe, int, int], list[Any]]] = {
-    "flip": _flip,
-    "rotate90": _rotate90,
-    "affine": _affine,
-    "elastic": _elastic,
-    "noise": _noise,
-    "intensity": _intensity,
-}
+    elastic = (
+        spatial.Rand3DElastic((width, width), (0, displacement), **black)
+        if axes == 3
+        # MONAI's 2-D field is drawn on a coarse grid, whose spacing smooths it.
+        else spatial.Rand2DElastic((2 * width, 2 * width), (0, displacement * SMOOTHING), **black)
+    )
+    return {
+        "flip": [spatial.RandFlip(HALF, axis) for axis in range(axes)],
+        "rotate90": [
+            spatial.RandRotate90(HALF, max_k=3, spatial_axes=plane)
+            for plane in itertools.combinations(range(axes), 2)
+        ],
+        "affine": [affine],
+        "elastic": [elastic],
+        "noise": [intensity.RandGaussianNoise(HALF, std=strengths.noise)],
+        "intensity": [intensity.RandScaleIntensity(strengths.intensity, prob=HALF)],
+    }

@@ -28,18 +28,9 @@ SMALLEST_SET = 4  # labelled images: fewer leave nothing to divide
 
 @dataclass(frozen=True)
 class Judged:
-    """Images to answer for, and which they are.
+    """Images to answer for, ``"val"`` or ``"test"``, and which they are.
 
-    Attributes
-    ----------
-    role
-        ``"val"`` or ``"test"``.
-    table
-        Columns dataset, split and row.
-    labels
-        The truth, integers of shape (n, L).
-    pixels
-        As `loop.Images` has them.
+    The table has columns dataset, split and row; labels are the truth, integers of shape (n, L).
     """
 
     role: str
@@ -58,15 +49,11 @@ class Examples:
 
 
 class Source(Protocol):
-    """Where the images of each seed come from."""
+    """Where the images of each seed come from; its classes are the network's answers."""
 
     classes: list[str]
     task: str
     digests: list[str]
-
-    @property
-    def outputs(self) -> int:
-        """Number of the network's answers."""
 
     def of(self, seed: int) -> Examples:
         """Return the images of one seed."""
@@ -89,7 +76,7 @@ def open_source(
     archives
         Image files by dataset.
     pool, labels
-        Tables of a mixture: what may be drawn, and the teacher's labels; None for true labels.
+        Of a mixture: what may be drawn, and the teacher's labels; None for true labels.
     permuted
         Shuffle the teacher's labels among the images of a seed: only class frequencies are left.
     device
@@ -134,11 +121,6 @@ class Draws:
         self.task = catalogue.task_of(len(self.classes))
         self.digests = [files.digest(path) for path in filter(None, (pool, labels))]
         self.digests += [one.sha256 for one in self.archives.values()]
-
-    @property
-    def outputs(self) -> int:
-        """Number of classes."""
-        return len(self.classes)
 
     def of(self, seed: int) -> Examples:
         """Return the images of one seed.
@@ -218,17 +200,9 @@ def split(
     """Divide images into those to fit and those to hold back, in proportion in each class.
 
     The same generator state gives the same shuffle whatever the labels are, so that two label
-    sets that agree on most images also agree on most of the split.
-
-    Parameters
-    ----------
-    labels
-        Class of each image, shape (n,).
-    validation_fraction
-        Part to hold back: ceil(n * fraction) images, 219 of 1092 at 0.2. The largest remainders
-        decide which classes round up; at least one image stays on either side.
-    random
-        Shuffles the images.
+    sets that agree on most images also agree on most of the split. ceil(n * fraction) images are
+    held back, 219 of 1092 at 0.2; the largest remainders decide which classes round up, and at
+    least one image stays on either side.
 
     Returns
     -------
@@ -277,11 +251,6 @@ class OfficialSplits:
         self.examples = Examples(self._images("train"), val, judged)
 
     @property
-    def outputs(self) -> int:
-        """Number of classes, or of labels that an image may carry."""
-        return len(self.classes)
-
-    @property
     def _multi_label(self) -> bool:
         return catalogue.is_multi_label(self.task)
 
@@ -315,7 +284,7 @@ class OfficialSplits:
             if self._multi_label:
                 absent = np.flatnonzero(labels.min(axis=0) == labels.max(axis=0)).tolist()
             else:
-                absent = sorted(set(range(self.outputs)) - set(labels[:, 0].tolist()))
+                absent = sorted(set(range(len(self.classes))) - set(labels[:, 0].tolist()))
             if absent:
                 raise MedlabelError(
                     f"{self.source.path}: {name}_labels: expected images of every class, found "

@@ -51,15 +51,8 @@ class Inputs:
     def training(self, pixels: Tensor) -> Tensor:
         """Make a training batch.
 
-        Parameters
-        ----------
-        pixels
-            uint8 of shape (n, H, W, 1 or 3) or (n, D, H, W).
-
-        Returns
-        -------
-        Tensor
-            float32 of shape (n, C, H, W) or (n, C, D, H, W), channels last in memory.
+        Maps uint8 of shape (n, H, W, 1 or 3) or (n, D, H, W) to float32 of shape (n, C, H, W) or
+        (n, C, D, H, W), channels last in memory.
         """
         images = self._channels_first(pixels).to(torch.float32)
         if self.augment is not None:

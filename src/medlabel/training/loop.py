@@ -53,16 +53,9 @@ class Images:
 class Epoch:
     """What one epoch reached; losses are means over images, accuracies fractions.
 
-    Attributes
-    ----------
-    epoch
-        Counted from 1.
-    learning_rate
-        At its last step.
-    train_loss, train_accuracy
-        Running means over its batches, augmentation and dropout on, as the weights moved.
-    val_loss, val_auc, val_accuracy
-        Of the validation images after it; the AUC is NaN where a class is absent.
+    Epochs count from 1; the learning rate is that of the last step. Training's values are running
+    means over batches, augmentation and dropout on, as the weights moved; validation's are of after
+    the epoch, the AUC NaN where a class is absent.
     """
 
     epoch: int
@@ -80,8 +73,6 @@ class Progress:
 
     Attributes
     ----------
-    curve
-        One entry a finished epoch.
     best
         The epoch whose weights are kept; 0 before any.
     weights
@@ -101,16 +92,8 @@ class Progress:
 class Identity:
     """What names a training, seeds it and tells its checkpoint from others.
 
-    Attributes
-    ----------
-    name
-        For messages.
-    seed, repeat
-        Root of the random streams, and which of the repeats this is.
-    checkpoint
-        File of the state after the last finished epoch; None keeps none.
-    fingerprint
-        Of everything that decides the result; a checkpoint of another one is not taken up.
+    Random streams depend on seed and repeat. The checkpoint, if any, is the file of the state after
+    the last finished epoch; one of another fingerprint is not taken up.
     """
 
     name: str
@@ -143,13 +126,11 @@ class Training:
         task
             MedMNIST's, which decides the loss.
         precision
-            ``"fp32"`` or ``"bf16"``: arithmetic of the network; weights, loss and update stay
-            float32.
+            ``"fp32"`` or ``"bf16"``, of the network; weights, loss and update stay float32.
         identity
             Name, seeds and checkpoint.
         teacher
-            Trained network whose answers to the same images are learned beside the labels, where
-            the recipe distils; on the same device.
+            On the same device: learned from beside the labels, where the recipe distils.
         """
         self.network = network
         self.teacher = None if teacher is None else teacher.eval().requires_grad_(False)
@@ -307,12 +288,7 @@ class Training:
     def logits(self, pixels: Tensor, ready: Tensor | None = None) -> Tensor:
         """Return the network's answers, float32 (n, outputs); averaged over mirror images if asked.
 
-        Parameters
-        ----------
-        pixels
-            uint8 images as read.
-        ready
-            What the network sees of them, where it is known already.
+        Pixels are uint8 as read; `ready` is what the network sees of them, where that is known.
         """
         self.network.eval()
         size = EVALUATION_BATCH[self.inputs.volumetric]

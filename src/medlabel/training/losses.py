@@ -14,20 +14,11 @@ from medlabel.data.catalogue import is_multi_label
 def loss(
     task: str, logits: Tensor, targets: Tensor, weights: Tensor | None, smoothing: float
 ) -> Tensor:
-    """Return the cross-entropy, a mean over images (and labels).
+    """Return the cross-entropy of logits (n, outputs), a mean over images (and labels).
 
-    Parameters
-    ----------
-    task
-        MedMNIST's, or that of a mixture.
-    logits
-        Shape (n, outputs).
-    targets
-        Classes, int64 (n,); probabilities, float32 (n, outputs); or of a multi-label task 0 and 1.
-    weights
-        Of the classes, as `class_weights` gives them, or None.
-    smoothing
-        Part of each target spread evenly.
+    Targets are classes, int64 (n,); probabilities, float32 (n, outputs); or of a multi-label task 0
+    and 1. Weights of the classes are as `class_weights` gives them; smoothing spreads that part of
+    each target evenly.
     """
     if is_multi_label(task):
         smoothed = targets * (1 - smoothing) + smoothing / 2
@@ -36,15 +27,7 @@ def loss(
 
 
 def following(task: str, logits: Tensor, answers: Tensor) -> Tensor:
-    """Return the cross-entropy between a teacher's probabilities and the network's.
-
-    Parameters
-    ----------
-    task
-        MedMNIST's, or that of a mixture.
-    logits, answers
-        The network's and the teacher's logits, (n, outputs).
-    """
+    """Return the cross-entropy between the network's and a teacher's logits, (n, outputs)."""
     if is_multi_label(task):
         return F.binary_cross_entropy_with_logits(logits, answers.sigmoid())
     return F.cross_entropy(logits, answers.softmax(dim=1))

@@ -17,10 +17,7 @@ def keep() -> bool:
     fills its pages with zeros at each step: a third of the time of a ResNet18-ACS step on 28³
     voxels. Kept memory is given back when the process ends.
 
-    Returns
-    -------
-    bool
-        Whether the C library took the settings; where it is not glibc, nothing is changed.
+    Returns whether the C library took the settings; where it is not glibc, nothing is changed.
     """
     if not sys.platform.startswith("linux"):
         return False

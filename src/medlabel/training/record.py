@@ -10,16 +10,8 @@ from pydantic import BaseModel, ConfigDict
 class SeedRecord(BaseModel):
     """One seed's training.
 
-    Attributes
-    ----------
-    seed
-        Which repeat.
-    epochs
-        Trained.
-    best_epoch
-        The one whose weights were kept, counted from 1.
-    seconds
-        Wall clock, validation included; the last part alone of a training that was resumed.
+    The best epoch is the one whose weights were kept, counted from 1. Seconds are wall clock,
+    validation included; of a training that was resumed, those of the last part alone.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,22 +27,14 @@ class RunRecord(BaseModel):
 
     Attributes
     ----------
-    images, labels, network, recipe, block
-        Names, as `params.Trained` has them; and the seeds.
     settings
         All parameters that the result depends on.
-    classes, task, phantom
-        Of the images.
     train_images, test_images
         Of each seed: images to train on, validation included where it was split off, and judged.
     parameters
-        Of the network.
-    device, precision, versions, code
-        Where and by what.
+        How many the network has.
     start, teacher
         Where the first weights come from; whose answers were learned beside the labels.
-    seeds
-        One entry a seed.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -165,8 +165,9 @@ class _Job:
         )
         balance = None
         if recipe.class_weights:
-            targets, outputs = examples.train.targets, self.source.outputs
-            balance = losses.class_weights(self.source.task, targets, outputs)
+            balance = losses.class_weights(
+                self.source.task, examples.train.targets, len(self.source.classes)
+            )
         reached = training.fit(examples.train, examples.val, balance)
         tables = [self._answers(training, judged) for judged in examples.judged]
         predictions = pd.concat(tables, ignore_index=True)
@@ -199,7 +200,7 @@ class _Job:
             settings.network,
             volumetric=settings.volumetric,
             channels=settings.recipe.channels,
-            outputs=self.source.outputs,
+            outputs=len(self.source.classes),
             size=settings.edge,
             stem=settings.recipe.stem,
         )

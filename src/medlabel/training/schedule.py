@@ -32,16 +32,8 @@ def order(recipe: Recipe, targets: Tensor, random: torch.Generator) -> Tensor:
     """Give the training images of one epoch in random order.
 
     Oversampled, each class comes as often as the commonest one: all its images, then random ones
-    of them again.
-
-    Parameters
-    ----------
-    recipe
-        Its sampling.
-    targets
-        Classes, int64 (n,), or probabilities, float32 (n, classes), whose highest one counts.
-    random
-        On the CPU; draws the order.
+    of them again. Targets are classes, int64 (n,), or probabilities, float32 (n, classes), whose
+    highest one counts; the generator is on the CPU.
     """
     if recipe.sampling == "shuffled":
         return torch.randperm(len(targets), generator=random)
