@@ -1,0 +1,192 @@
+"""What teachers know of real images: kinds, findings, words that no caption used.
+
+    python bench/teacher.py --out results/bench/teachers.json [--test] locked phantom_clip@60
+
+Kinds are told among all eleven that the phantoms have, in the capstone's template and in plain
+names. Without --test the training and validation splits are looked at, which may be used to choose;
+the test splits are for the end. Brain slices (the MNI152 template in nilearn) and a fundus
+photograph (in scikit-image) are judged where these packages are installed; neither is a
+dependency. Each number is the mean over the trainings of an encoder that lie in data/encoders.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.metrics import roc_auc_score
+
+from medlabel import compute, files
+from medlabel.data import archive
+from medlabel.teacher import encoder, runtime, tower, words
+
+CAPSTONE = "This is a photo of the {}, and it's a type of organ"
+# The organ in the capstone's template, and the plain name.
+KINDS = {
+    "phantom_chest": ("chest", "chest x-ray"),
+    "phantom_breast": ("breast", "breast ultrasound"),
+    "phantom_brain": ("brain", "brain MRI"),
+    "phantom_abdomen": ("abdomen", "abdominal CT"),
+    "phantom_hand": ("hand", "hand x-ray"),
+    "phantom_retina": ("retina", "fundus photograph"),
+    "phantom_blood": ("blood", "blood smear"),
+    "phantom_skin": ("skin", "skin lesion"),
+    "phantom_colon": ("colon", "colon histology"),
+    "phantom_oct": ("macula", "retinal OCT"),
+    "phantom_vessel3d": ("blood vessel", "MR angiogram"),
+}
+SETS = {
+    "pneumoniamnist": "phantom_chest",
+    "breastmnist": "phantom_breast",
+    "vesselmnist3d": "phantom_vessel3d",
+}
+# Words of a finding and of its absence, and the label of the finding.
+FINDINGS = {
+    "pneumonia": (
+        "pneumoniamnist",
+        1,
+        "a chest x-ray with pneumonia",
+        "a chest x-ray with no finding",
+    ),
+    "pneumonia, other words": ("pneumoniamnist", 1, "lung infection", "healthy lungs"),
+    "pneumonia against no pneumonia": ("pneumoniamnist", 1, "pneumonia", "no pneumonia"),
+    "malignant": (
+        "breastmnist",
+        0,
+        "a breast ultrasound with a malignant mass",
+        "a breast ultrasound with a benign mass",
+    ),
+}
+FUNDUS_CROPS = ((0, 1411, 0), (450, 500, 150), (180, 500, 500), (450, 500, 750), (350, 700, 350))
+SLICES = 10  # of each plane
+BATCH = 64
+
+
+def main() -> None:
+    """Judge encoders and write a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("encoders", nargs="+", help="names, such as locked or phantom_clip@60")
+    parser.add_argument("--data", type=Path, default=Path("data"))
+    parser.add_argument("--test", action="store_true", help="look at the test splits")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, help="JSON to write")
+    options = parser.parse_args()
+    device = compute.prepare("cpu", options.threads)
+    images = {**official(options.data, ["test"] if options.test else ["train", "val"]), **others()}
+    phrases = pd.read_csv("resources/phrases.csv")
+    table = {
+        name: judged(options.data / "encoders", name, images, phrases, device, options.threads)
+        for name in options.encoders
+    }
+    print(pd.DataFrame(table).to_string(float_format="%.3f"))
+    if options.out:
+        files.write_json(options.out, {"splits": "test" if options.test else "train, val", **table})
+
+
+def official(data: Path, splits: list[str]) -> dict[str, tuple[str, list[np.ndarray], np.ndarray]]:
+    """Return kind, images and labels of MedMNIST's files; volumes as maximum projections."""
+    found = {}
+    for name, kind in SETS.items():
+        source = archive.read(data / "raw" / f"{name}.npz", name, 28)
+        images = np.concatenate([np.asarray(source.images[split]) for split in splits])
+        labels = np.concatenate([source.labels[split] for split in splits]).reshape(-1)
+        flat = images if images.ndim == 3 else np.stack([one.max(0) for one in images])
+        found[name] = (kind, list(flat), labels)
+    return found
+
+
+def others() -> dict[str, tuple[str, list[np.ndarray], np.ndarray]]:
+    """Return real images that packages hold, as far as they are installed."""
+    found: dict[str, tuple[str, list[np.ndarray], np.ndarray]] = {}
+    if importlib.util.find_spec("nilearn") and importlib.util.find_spec("nibabel"):
+        from nilearn.datasets import load_mni152_template
+
+        volume = load_mni152_template(resolution=1).get_fdata()
+        slices = []
+        for axis in range(3):
+            length = volume.shape[axis]
+            for at in np.linspace(0.22 * length, 0.78 * length, SLICES).astype(int):
+                plane = np.rot90(np.take(volume, at, axis))
+                slices.append(np.uint8(255 * np.clip(plane / np.percentile(plane, 99.8), 0, 1)))
+        found["brain slices"] = ("phantom_brain", slices, np.zeros(len(slices)))
+    if importlib.util.find_spec("skimage"):
+        from skimage import data
+
+        try:
+            whole = np.asarray(data.retina())[..., :3]
+        except (OSError, ImportError):  # not in the package, and not to be downloaded
+            return found
+        crops = [whole[y : y + edge, x : x + edge] for y, edge, x in FUNDUS_CROPS]
+        found["fundus"] = ("phantom_retina", crops, np.zeros(len(crops)))
+    return found
+
+
+def judged(
+    folder: Path, name: str, images: Any, phrases: pd.DataFrame, device: torch.device, threads: int
+) -> dict[str, float]:
+    """Return the mean scores of all trainings of an encoder."""
+    base, _, step = name.partition("@")
+    suffix = f"@{step}" if step else ""
+    runs = [folder / f"{base}{run}{suffix}" for run in ("", *(f".{n}" for n in range(1, 100)))]
+    scores = [scored(run, images, phrases, device, threads) for run in runs if run.is_dir()]
+    return pd.DataFrame(scores).mean().to_dict()
+
+
+def scored(
+    folder: Path, images: Any, phrases: pd.DataFrame, device: torch.device, threads: int
+) -> dict[str, float]:
+    """Return the scores of one encoder."""
+    loaded = encoder.load(folder, device)
+    embeddings = {name: embed(loaded, shown, threads) for name, (_, shown, _) in images.items()}
+
+    def say(sentences: list[str]) -> np.ndarray:
+        return words.class_embeddings(loaded, [[one] for one in sentences])
+
+    kinds, result = list(KINDS), {}
+    for way, sentences in {
+        "template": [CAPSTONE.format(organ) for organ, _ in KINDS.values()],
+        "plain": [plain for _, plain in KINDS.values()],
+    }.items():
+        said = say(sentences)
+        for name, (kind, _, _) in images.items():
+            answers = (embeddings[name] @ said.T).argmax(1)
+            result[f"{name}, {way}"] = float((answers == kinds.index(kind)).mean())
+    right = []
+    plain = say([one for _, one in KINDS.values()])
+    for name, (kind, _, _) in images.items():
+        for phrase in phrases.loc[phrases["kind"] == kind, "phrase"]:
+            said = plain.copy()
+            said[kinds.index(kind)] = say([phrase])[0]
+            answers = (embeddings[name] @ said.T).argmax(1)
+            right.append(np.bincount(answers, minlength=len(kinds)).argmax() == kinds.index(kind))
+    result[f"phrases ({len(right)})"] = float(np.mean(right))
+    for finding, (name, label, ill, well) in FINDINGS.items():
+        difference = embeddings[name] @ np.diff(say([well, ill]), axis=0)[0]
+        truth = images[name][2] == label
+        result[f"{finding}, AUC"] = float(roc_auc_score(truth, difference))
+        result[f"{finding}, accuracy"] = float(((difference > 0) == truth).mean())
+    return result
+
+
+def embed(loaded: encoder.Encoder, shown: list[np.ndarray], threads: int) -> np.ndarray:
+    """Embed images of any sizes."""
+    side, runner, rows = runtime.ImageSide(loaded.model), None, []
+    for first in range(0, len(shown), BATCH):
+        batch = torch.cat(
+            [
+                tower.preprocess(one[None], loaded.manifest.preprocessing)
+                for one in shown[first : first + BATCH]
+            ]
+        )
+        runner = runner or runtime.compiled(side, batch, "openvino", "fp32", threads)
+        rows.append(runner.embed(batch))
+    return np.concatenate(rows)
+
+
+if __name__ == "__main__":
+    main()
