@@ -174,6 +174,26 @@ def test_breast_merges_benign_and_normal_into_one_label() -> None:
     assert pairs == {("malignant mass", 0), ("benign mass", 1), ("normal", 1)}
 
 
+@pytest.mark.parametrize("artefacts", [False, True])
+def test_each_chest_is_drawn_clear_and_ill_and_differs_in_its_lungs_alone(artefacts: bool) -> None:
+    drawing = phantoms.draw("phantom_chest", 60, 28, 5, "train", artefacts)
+    assert drawing.findings == ["normal", "pneumonia"] * 30
+    clear, ill = drawing.images[::2].astype(float), drawing.images[1::2].astype(float)
+    for a, b in zip(clear, ill, strict=True):
+        assert not np.array_equal(a, b)
+    alike = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(clear, ill, strict=True)]
+    strangers = np.corrcoef(clear[:-1].reshape(29, -1), ill[1:].reshape(29, -1))[:29, 29:]
+    assert np.median(alike) > np.median(np.diag(strangers)) + 0.1
+
+
+def test_brightness_alone_tells_no_pneumonia() -> None:
+    drawing = drawn("phantom_chest", 150)
+    brightness = drawing.images.mean((1, 2))
+    ill = drawing.labels[:, 0] == 1
+    pairs = brightness[ill][:, np.newaxis] - brightness[~ill]
+    assert abs((pairs > 0).mean() - 0.5) < 0.1
+
+
 def test_write_makes_an_archive_and_its_captions(tmp_path: Path) -> None:
     counts = Counts(train=5, val=3, test=2)
     settings = Phantoms(size=28, counts=counts, volumes=counts, artefacts=False)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from medlabel import files, progress
 from medlabel.data.phantoms import (
     brain,
+    chest,
     fundus,
     microscopy,
     photography,
@@ -77,11 +78,15 @@ class _Kind:
         Meaning of each label.
     findings
         What may be drawn, and the label it has.
+    paired
+        Whether each subject is drawn with every finding in turn. What tells findings apart is then
+        not blurred by how the subjects differ that happened to have them.
     """
 
     render: Callable[[np.random.Generator, str, int], Array]
     labels: tuple[str, ...]
     findings: Mapping[str, int]
+    paired: bool = False
 
 
 def _flat(artist: Callable[[np.random.Generator, str, Plane], Array]) -> Renderer:
@@ -99,14 +104,14 @@ def _one_label_each(findings: Iterable[str]) -> dict[str, int]:
     return {finding: label for label, finding in enumerate(findings)}
 
 
-def _kind(render: Renderer, *findings: str) -> _Kind:
-    return _Kind(render, findings, _one_label_each(findings))
+def _kind(render: Renderer, *findings: str, paired: bool = False) -> _Kind:
+    return _Kind(render, findings, _one_label_each(findings), paired)
 
 
 _VESSELS = "phantom_vessel3d"
 # Labels have the order of the real set's labels, where there is a real set.
 _KINDS = {
-    "phantom_chest": _kind(_flat(radiography.chest), "normal", "pneumonia"),
+    "phantom_chest": _kind(_flat(chest.chest), "normal", "pneumonia", paired=True),
     "phantom_breast": _Kind(
         _flat(ultrasound.breast),
         ("malignant", "normal, benign"),
@@ -160,9 +165,13 @@ def draw(kind: str, count: int, size: int, seed: int, purpose: str, artefacts: b
     images, findings, captions, styles = [], [], [], []
     for index in range(count):
         rng = stream(seed, "phantom", kind, purpose, index)
-        finding = choices[rng.integers(len(choices))]
+        if recipe.paired:
+            subject, which = divmod(index, len(choices))
+            finding, drawn_by = choices[which], stream(seed, "subject", kind, purpose, subject)
+        else:
+            finding, drawn_by = choices[rng.integers(len(choices))], rng
         style, sentence = caption(rng, kind, finding)
-        image = scanner.degrade(recipe.render(rng, finding, size), transforms, rng)
+        image = scanner.degrade(recipe.render(drawn_by, finding, size), transforms, drawn_by)
         if kind == _VESSELS:
             image = vessels.segment(image)
         images.append(np.round(255 * image).astype(np.uint8))
