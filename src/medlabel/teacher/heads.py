@@ -29,6 +29,8 @@ logger = logging.getLogger("medlabel")
 HIGHEST_LOGIT_SCALE = 100.0  # Radford et al. 2021, section 2.5
 FIRST_LOGIT_SCALE = 1 / 0.07  # there too
 NEGLIGIBLE = 1e-4  # of the largest singular value: directions below are rounding
+# More than likeliest: else how a kind is worded outweighs what is found in it.
+FINDING_EMPHASIS = 2.0
 SCALES = np.geomspace(0.1, 1000, 81)  # of finding logits, tried on validation phantoms
 
 
@@ -127,6 +129,7 @@ def train(
     vectors = wordvectors.load()
     extractor = Extractor(settings, found, cache, where, threads, seed)
     seen = {split: extractor.read(sources, split) for split in ("train", "val")}
+    torch.set_num_threads(1)  # heads are too small to share: threads would wait for one another
     for run, folder in track(folders.items(), "heads", len(folders)):
         train_on = seen["train"]
         if settings.permuted_captions:
@@ -175,8 +178,6 @@ class _Training:
         )
         visual.centre.copy_(centre)
         visual.directions.copy_(directions)
-        # Features of length 1 have entries too small for a layer of the usual start.
-        visual.kinds.weight.data.mul_(math.sqrt(length))
         text = locked.TextTower(
             self.vectors.table, settings.hidden, settings.embed_dim, rank, settings.text
         )
@@ -189,6 +190,8 @@ class _Training:
         by_kind = _means_by(self.images, self.kind, len(self.groups.kinds))
         by_finding = _means_by(self.images, self.finding, len(self.groups.findings))
         apart = by_finding - by_kind[torch.from_numpy(self.groups.kind_of_finding)]
+        # Findings are small: what a smaller scale says of them is of the kind.
+        apart[:, apart.shape[1] // len(self.settings.edges) :] = 0
         _, sizes, rows = torch.linalg.svd(apart, full_matrices=False)
         directions = rows[sizes > NEGLIGIBLE * sizes[0]].T
         # Of length 1 each, or words would not learn the findings that differ but little.
@@ -229,7 +232,7 @@ class _Training:
         given = functional.dropout(
             self.images[rows] - network.visual.centre, self.settings.dropout, training=True
         )
-        images = functional.normalize(network.visual.kinds(given), dim=-1)
+        images = network.visual.kinds_of(given)
         logits = network.logit_scale.exp() * images @ functional.normalize(kinds, dim=-1).T
         loss = functional.cross_entropy(logits, self.kind[rows])
         if not torch.isfinite(loss):
@@ -268,7 +271,7 @@ class _Training:
     def _judge(self, epoch: int, loss: float) -> None:
         """Note the loss, and how many validation phantoms are given their kind."""
         self.network.eval()
-        images = functional.normalize(self.network.visual.kinds(self.centred), dim=-1)
+        images = self.network.visual.kinds_of(self.centred)
         said = [self.network.text.kinds_of(one).mean(dim=0) for one in self.words.kinds]
         found = (images @ functional.normalize(torch.stack(said), dim=-1).T).argmax(dim=1)
         right = float((found.numpy() == self.truth.kind).mean())
@@ -293,7 +296,7 @@ class _Training:
         truth = torch.from_numpy(self.truth.finding)
         losses = [functional.cross_entropy(logits * scale, truth).item() for scale in SCALES]
         best = SCALES[int(np.argmin(losses))]
-        weight = math.sqrt(best / self.network.logit_scale.exp().item())
+        weight = FINDING_EMPHASIS * math.sqrt(best / self.network.logit_scale.exp().item())
         self.network.visual.finding_weight.fill_(weight)
         self.network.text.finding_weight.fill_(weight)
         return float((logits.argmax(dim=1) == truth).double().mean())

@@ -5,7 +5,8 @@ images lie. An embedding has three parts:
 
 * *kinds*: a linear map of the features, of length 1, trained to tell kinds of image apart;
 * *findings*: the features in the few directions in which the findings of a kind differ. These
-  directions are differences of means, not trained: a trained one learns what only drawings show;
+  directions are differences of means, not trained: a trained one learns what only drawings show.
+  The largest scale alone has a say in them;
 * *rest*: one coordinate that brings all sentences to the same length, so that a sentence without a
   finding loses nothing against one with.
 
@@ -14,6 +15,7 @@ The features of each scale have length 1, and the mean over kinds is subtracted.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,11 +59,18 @@ class ImageTower(trunks.Scales):
         self.register_buffer("directions", torch.zeros(features, findings))
         self.register_buffer("finding_weight", torch.ones(()))
 
+    def kinds_of(self, centred: torch.Tensor) -> torch.Tensor:
+        """Return the part that tells kinds, of length 1, from centred features.
+
+        Features of length 1 have entries too small for a layer to learn at its usual rate.
+        """
+        return functional.normalize(self.kinds(centred * math.sqrt(centred.shape[-1])), dim=-1)
+
     def project(self, features: torch.Tensor) -> torch.Tensor:
         """Turn features into embeddings."""
         centred = features - self.centre
-        kinds = functional.normalize(self.kinds(centred), dim=-1)
         findings = self.finding_weight * (centred @ self.directions)
+        kinds = self.kinds_of(centred)
         return torch.cat([kinds, findings, torch.zeros_like(kinds[:, :1])], dim=-1)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
