@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from medlabel import files, progress
 from medlabel.data.phantoms import (
+    abdomen,
     brain,
     chest,
     fundus,
@@ -118,7 +119,7 @@ _KINDS = {
         {"malignant mass": 0, "benign mass": 1, "normal": 1},
     ),
     "phantom_brain": _kind(_flat(brain.brain), "normal", "tumour"),
-    "phantom_abdomen": _kind(_flat(tomography.abdomen), "normal", "liver lesion"),
+    "phantom_abdomen": _kind(_flat(abdomen.abdomen), "normal", "liver lesion"),
     "phantom_hand": _kind(_flat(radiography.hand), "normal", "fracture"),
     "phantom_retina": _kind(_flat(fundus.retina), *fundus.GRADES),
     "phantom_blood": _kind(_flat(microscopy.blood), *microscopy.BLOOD_CELLS),

@@ -34,8 +34,9 @@ class Levels(NamedTuple):
     tumour: float
 
 
+T1_SHARE = 0.3  # of the weightings with a name: anatomy is mostly shown so
 WEIGHTINGS = {
-    "T1": Levels(0.55, 0.80, 0.18, 0.95, 0.45, 0.35),
+    "T1": Levels(0.60, 0.85, 0.20, 0.95, 0.45, 0.38),
     "T1 with contrast": Levels(0.42, 0.56, 0.12, 0.85, 0.40, 0.95),
     "T2": Levels(0.55, 0.36, 0.95, 0.60, 0.20, 0.80),
     "FLAIR": Levels(0.55, 0.42, 0.06, 0.60, 0.25, 0.90),
@@ -46,7 +47,7 @@ WEIGHTINGS = {
 # (Billot et al., SynthSeg, Medical Image Analysis 86:102789, 2023).
 RANDOM_WEIGHTINGS = 0.25
 FAR = 9.0  # distance to what a slice misses
-STRIPPED = 0.4  # share of slices without skull and scalp
+STRIPPED = 0.5  # share of slices without skull and scalp
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def brain(rng: np.random.Generator, finding: str, where: Plane) -> Array:
     head = where.move(rng, 0.07, (zoom, zoom), 7.0)
     if rng.random() < 0.5:
         head = Plane(-head.x, head.y)
-    head = head.warp(rng, 3, 0.025)
+    head = head.warp(rng, 3, 0.025).warp(rng, 7, between(rng, 0.0, 0.02))
     cut = (_axial, _axial, _coronal, _sagittal)[int(rng.integers(4))]
     anatomy = cut(rng, head)
     levels = _levels(rng)
@@ -112,7 +113,8 @@ def _levels(rng: np.random.Generator) -> Levels:
         grey, white, fluid, fat, muscle = rng.uniform((0.2, 0.2, 0, 0, 0), 1.0)
         # A finding that cannot be told from what surrounds it would be no finding.
         return Levels(grey, white, fluid, fat, muscle, (white + between(rng, 0.3, 0.7)) % 1)
-    weighting = WEIGHTINGS[str(rng.choice(list(WEIGHTINGS)))]
+    name = "T1" if rng.random() < T1_SHARE else str(rng.choice(list(WEIGHTINGS)))
+    weighting = WEIGHTINGS[name]
     return Levels(*(level * between(rng, 0.85, 1.12) for level in weighting))
 
 
@@ -190,8 +192,12 @@ def _coronal(rng: np.random.Generator, head: Plane) -> _Anatomy:
         below = between(rng, 0.7, 1.0)
         stem = strokes(side, np.array([[[0.06, 0.15], [0.0, below]]]), np.array([0.1]))
         stem = np.maximum(stem, head.y - below)
+    elif depth < 0.28:
+        orbits = ellipse(side, (0.3 * across, 0.5 * across), (0.3 * across, 0.28 * across))
+        cerebrum = np.maximum(cerebrum, -orbits)
     if depth > 0.6:
-        cerebellum = ellipse(side, (0.2, between(rng, 0.36, 0.48)), (0.33, 0.2), 0.15)
+        low = between(rng, 0.36, 0.48) * max(across, 0.7)
+        cerebellum = ellipse(side, (0.2 * across, low), (0.36 * across, 0.24 * across), 0.15)
     bundle = ellipse(head, (0, -0.1), (0.32 * across, 0.26 * across))
     neck = np.maximum(np.abs(head.x) - between(rng, 0.4, 0.6), -head.y)
     flesh = np.minimum(vault - between(rng, 0.12, 0.22), neck)
@@ -341,5 +347,7 @@ def _received(rng: np.random.Generator, where: Plane, image: Array) -> Array:
     cells = (int(rng.integers(20, 50)),) * 2
     real = image * np.maximum(coil, 0.2) + noise * texture(rng, where.edge, cells)
     magnitude = np.hypot(real, noise * texture(rng, where.edge, cells))
-    windowed: Array = between(rng, 0.75, 1.25) * magnitude ** between(rng, 0.75, 1.35)
+    # The window is set for the brightest tissue.
+    shown = magnitude / np.maximum(np.quantile(magnitude, 0.99), 0.1)
+    windowed: Array = between(rng, 0.75, 1.1) * shown ** between(rng, 0.7, 1.35)
     return windowed

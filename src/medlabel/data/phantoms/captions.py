@@ -81,7 +81,7 @@ VOCABULARIES = {
     ),
     "phantom_abdomen": Vocabulary(
         ("an abdominal CT", "an abdominal CT slice"),
-        ("a CT image", "an axial CT slice", "a computed tomogram"),
+        ("a CT image", "a CT slice", "a computed tomogram"),
         ("abdomen", "belly"),
         {"normal": NORMAL, "liver lesion": ("a liver lesion", "liver metastases")},
     ),

@@ -1,4 +1,4 @@
-"""Slices: CT of the abdomen, optical coherence tomography of the retina."""
+"""Optical coherence tomography of the retina."""
 
 from __future__ import annotations
 
@@ -8,61 +8,11 @@ from medlabel.data.phantoms.canvas import (
     Array,
     Plane,
     between,
-    blob,
-    clouds,
     cover,
     ellipse,
     paint,
     texture,
 )
-
-
-def abdomen(rng: np.random.Generator, finding: str, where: Plane) -> Array:
-    """Draw an axial CT slice in a soft-tissue window; liver lesions are darker than the liver."""
-    body = where.move(rng, 0.04, (0.85, 1.08), 3.0)
-    contrast = between(rng, 0.0, 0.25)
-    image = np.full_like(body.x, 0.01)
-    width, height = between(rng, 0.84, 0.96), between(rng, 0.6, 0.74)
-    skin = ellipse(body, (0, 0), (width, height))
-    fat = between(rng, 0.2, 0.3)
-    paint(image, cover(skin, 0.03), fat)
-    wall = ellipse(body, (0, 0.02), (width - between(rng, 0.05, 0.16), height - 0.1))
-    paint(image, cover(wall, 0.04), 0.5)
-    paint(image, cover(wall + 0.07, 0.05), fat + 0.05)
-    loops = clouds(rng, where.edge, (6, 6), 2, 0.5)
-    paint(image, cover(wall + 0.12, 0.05) * cover(0.3 - loops, 0.5), 0.48 + 0.4 * contrast)
-    liver_level = between(rng, 0.54, 0.66) + 0.3 * contrast
-    liver = blob(rng, body, (-0.4, -0.12), (0.42, 0.36), 0.06)
-    paint(image, cover(np.maximum(liver, wall + 0.07), 0.04), liver_level)
-    stomach = np.maximum(blob(rng, body, (0.3, -0.28), (0.26, 0.17), 0.08), wall + 0.08)
-    paint(image, cover(stomach, 0.04), 0.45)
-    paint(image, cover(np.maximum(stomach + 0.03, body.y + 0.28), 0.03), 0.02)
-    spleen = np.maximum(ellipse(body, (0.6, 0.1), (0.13, 0.26), 0.3), wall + 0.07)
-    paint(image, cover(spleen, 0.04), liver_level + 0.04)
-    for side in (-1, 1):
-        centre = (side * between(rng, 0.32, 0.4), between(rng, 0.2, 0.3))
-        kidney = ellipse(body, centre, (0.12, 0.15), side * 0.3)
-        paint(image, cover(kidney, 0.03), 0.55 + contrast)
-        paint(image, cover(kidney + 0.08, 0.05), 0.45 + contrast)
-        paint(image, cover(ellipse(body, (side * 0.2, 0.5), (0.16, 0.1)), 0.05), 0.5)
-    paint(image, cover(ellipse(body, (0.03, 0.16), (0.06, 0.06)), 0.03), 0.55 + 1.4 * contrast)
-    spine = np.minimum(
-        ellipse(body, (0, 0.34), (0.14, 0.11)), ellipse(body, (0, 0.55), (0.04, 0.12))
-    )
-    paint(image, cover(spine, 0.03), between(rng, 0.8, 0.95))
-    paint(image, cover(ellipse(body, (0, 0.48), (0.05, 0.04)), 0.03), 0.45)
-    if finding == "liver lesion":
-        _lesions(rng, body, image, liver_level)
-    return image + 0.03 * texture(rng, where.edge, (24, 24)) * cover(skin, 0.03)
-
-
-def _lesions(rng: np.random.Generator, body: Plane, image: Array, liver_level: float) -> None:
-    for _ in range(rng.integers(1, 5)):
-        centre = (between(rng, -0.62, -0.22), between(rng, -0.32, 0.08))
-        radius = between(rng, 0.05, 0.14)
-        lesion = blob(rng, body, centre, (radius, radius * 0.9), 0.06)
-        paint(image, cover(lesion, 0.05), liver_level - between(rng, 0.15, 0.35))
-
 
 # Depth of each boundary below the inner surface of the retina, in parts of its thickness, and
 # the reflectivity of the layer that begins there.
