@@ -117,6 +117,7 @@ _KINDS = {
         _flat(ultrasound.breast),
         ("malignant", "normal, benign"),
         {"malignant mass": 0, "benign mass": 1, "normal": 1},
+        paired=True,
     ),
     "phantom_brain": _kind(_flat(brain.brain), "normal", "tumour"),
     "phantom_abdomen": _kind(_flat(abdomen.abdomen), "normal", "liver lesion"),

@@ -147,7 +147,7 @@ def _vessels(rng: np.random.Generator, anatomy: _Chest) -> Array:
 
 def _opacity(rng: np.random.Generator, anatomy: _Chest) -> Array:
     """Share of the air that pneumonia takes, from hardly any to all: 0 to a little above 1."""
-    form = FORMS[rng.integers(len(FORMS))]
+    form = list(FORMS)[rng.choice(len(FORMS), p=list(FORMS.values()))]
     share = between(rng, 0.25, 1.0) * form(rng, anatomy)
     mottled: Array = share * (1 + 0.2 * clouds(rng, anatomy.body.edge, (6, 6), 3, 0.8))
     return mottled
@@ -174,14 +174,13 @@ def _patches(rng: np.random.Generator, anatomy: _Chest) -> Array:
     return opacity
 
 
-# As often as they stand here. Opacities around the hila are left out: what a pretrained tower sees
-# of them it also sees in a wide mediastinum (docs/methods.md).
-FORMS: tuple[Callable[[np.random.Generator, _Chest], Array], ...] = (
-    _one_lung,
-    _one_lung,
-    _outer_zones,
-    _patches,
-)
+# Each with its share. Opacities around the hila are left out: what a pretrained tower sees of them
+# it also sees in a wide mediastinum (docs/methods.md).
+FORMS: dict[Callable[[np.random.Generator, _Chest], Array], float] = {
+    _one_lung: 4 / 6,
+    _outer_zones: 1 / 6,
+    _patches: 1 / 6,
+}
 
 
 def _bones(rng: np.random.Generator, anatomy: _Chest, lungs: Array) -> Array:

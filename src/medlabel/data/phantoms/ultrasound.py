@@ -20,18 +20,20 @@ def breast(rng: np.random.Generator, finding: str, where: Plane) -> Array:
     """Draw a B-mode image: skin above, layers of fat, gland and muscle, speckle throughout.
 
     A benign mass is a smooth oval wider than tall with enhancement behind it; a malignant one is
-    irregular, as tall as wide, and casts a shadow (BI-RADS lexicon).
+    irregular, as tall as wide, and casts a shadow (BI-RADS lexicon). One state of `rng` gives the
+    same breast with any finding, and both masses at the same place.
     """
+    disease = rng.spawn(1)[0]
     beam = Plane(where.x, where.y + between(rng, -0.1, 0.1) * where.x)
     bent = beam.warp(rng, 3, between(rng, 0.01, 0.09))
     echo = _layers(rng, bent)
     echo *= np.exp(between(rng, 0.08, 0.26) * clouds(rng, where.edge, (8, 4), 3, 0.8))
+    if rng.random() < 0.3:
+        echo = _cavities(rng, bent, echo)
     shade = _transmission(rng, where)
     if finding != "normal":
-        echo, behind = _mass(rng, bent, echo, finding == "malignant mass")
+        echo, behind = _mass(disease, bent, echo, finding == "malignant mass")
         shade *= behind
-    elif rng.random() < 0.3:
-        echo = _cavities(rng, bent, echo)
     rows = int(rng.integers(22, 36))
     speckle = np.exp(between(rng, 0.06, 0.2) * texture(rng, where.edge, (rows, rows // 2)))
     signal = echo * shade * speckle * between(rng, 0.9, 1.4)
@@ -67,9 +69,9 @@ def _mass(
     rng: np.random.Generator, bent: Plane, echo: Array, malignant: bool
 ) -> tuple[Array, Array]:
     """Paint a mass into the echoes; also return the factor on the signal from behind it."""
-    centre = (between(rng, -0.5, 0.5), between(rng, -0.5, 0.1))
+    centre = (between(rng, -0.5, 0.5), between(rng, -0.5, 0.15))
     if malignant:
-        width = between(rng, 0.15, 0.5)
+        width = between(rng, 0.2, 0.55)
         height = width * between(rng, 0.65, 1.3)
         shape = blob(rng, bent, centre, (width, height), 0.1, lobes=8)
         shape += 0.03 * texture(rng, bent.edge, (12, 12))
@@ -80,12 +82,13 @@ def _mass(
         height = width * between(rng, 0.35, 0.75)
         shape = ellipse(bent, centre, (width, height), between(rng, -0.25, 0.25))
         softness, level = between(rng, 0.06, 0.18), between(rng, 0.02, 0.34)
-        gain = between(rng, -0.3, 0.9)
+        gain = between(rng, 0.3, 1.8)
     inside = cover(shape, softness)
     rim = between(rng, 0.0, 0.2) * cover(np.abs(shape) - 0.03, 0.1)
     beyond = np.clip((bent.y - centre[1] + 0.3 * height) / (1.5 * height), 0, 1)
     column = cover(np.abs(bent.x - centre[0]) - 0.9 * width, 0.6 * width + 0.15) * beyond
-    return (echo + rim) * (1 - inside) + level * inside, np.exp(gain * column)
+    echoes = level * (1 + 0.3 * clouds(rng, bent.edge, (8, 8), 2, 0.8))
+    return (echo + rim) * (1 - inside) + echoes * inside, np.exp(gain * column)
 
 
 def _cavities(rng: np.random.Generator, bent: Plane, echo: Array) -> Array:
