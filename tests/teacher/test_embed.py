@@ -148,12 +148,12 @@ def test_precision_weights_and_preprocessing_have_their_own_entries(
     assert sum(passes) == 20
 
 
-@pytest.mark.parametrize("what", ["code", "torch", "open_clip_torch", "onnxruntime"])
+@pytest.mark.parametrize("what", ["code", "torch", "open_clip_torch", "openvino"])
 def test_nothing_stale_is_taken(
     run: Callable, passes: list[int], what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fault 4: other code or libraries may give other values."""
-    engine = "onnxruntime" if what == "onnxruntime" else "torch"
+    engine = "openvino" if what == "openvino" else "torch"
     run(runtime=engine)
     assert sum(passes) == 5
     if what == "code":
