@@ -283,8 +283,8 @@ def test_arms_and_pretrainings_of_a_cell(default_params: parameters.Params) -> N
     (main,) = default_params.grids["main"]
     arms = default_params.students(main, "main")
     assert [[one.labels for one in trainings] for trainings in arms.values()] == [
-        ["phantom_clip@6+capstone+zeroshot"],
-        ["permuted+phantom_clip@6+capstone+zeroshot"],
+        ["locked+capstone+zeroshot"],
+        ["permuted+locked+capstone+zeroshot"],
         ["true"],
     ]
     quality = default_params.students(default_params.grids["quality"][2], "quality")

@@ -18,7 +18,7 @@ from medlabel.annotation.label import label
 from medlabel.errors import MedlabelError
 from medlabel.labels import zeroshot
 from medlabel.randomness import stream
-from medlabel.teacher import encoder, tower, words
+from medlabel.teacher import encoder, runtime, tower, words
 
 CLASSES = {
     "chest": ["a photo of the chest"],
@@ -82,7 +82,8 @@ def test_every_image_gets_a_row(
     (page,) = reading.read_pages(images / "b.png")
     batch = tower.preprocess(page.pixels[None], loaded.manifest.preprocessing)
     described = words.class_embeddings(loaded, list(CLASSES.values()))
-    embeddings = tower.encode(loaded.model, batch, "fp32")
+    side = runtime.ImageSide(loaded.model)
+    embeddings = runtime.compiled(side, batch, "torch", "fp32", 1).embed(batch)
     one = zeroshot.probabilities(embeddings, described, loaded.logit_scale)
     np.testing.assert_allclose(chances[1], one[0], atol=1e-5)
     assert b"\r" not in (tmp_path / "labels.csv").read_bytes()

@@ -353,7 +353,7 @@ def test_corrections_put_the_most_confident_first(reported: Report) -> None:
 
 def test_corrections_say_when_there_are_none(tmp_path: Path, params: Params) -> None:
     few = changed(params, studies={"main": {"seeds": 2}})
-    world = World(tmp_path, few, {"phantom_clip@6": 1.0, "student": 1.0}).add("main")
+    world = World(tmp_path, few, {"locked": 1.0, "student": 1.0}).add("main")
     study.write(few, "main", world.layout, PUBLISHED)
     _, sources = gather(few, "main", world.layout)
     corrections.draw(sources[0], [tmp_path / "figure.svg"])

@@ -116,7 +116,7 @@ def test_the_capstones_values_stand_beside_ours_for_orientation(reported: Report
     markdown = reported("main").text("tables.md")
     part = after(markdown, "Beside the published study")
     assert "For orientation only." in part
-    assert "pneumoniamnist, breastmnist, with a teacher trained here on phantoms" in part
+    assert "pneumoniamnist, breastmnist, with a teacher taught here by phantoms" in part
     assert line(part, "two_layer_cnn", "student")[2] == "95.72"
     assert line(part, "two_layer_cnn", "student gain accuracy")[2] == "gain +6"
     assert line(part, "openai_vit_l_14", "zero shot test")[2] == "82.05"
@@ -236,7 +236,7 @@ def test_the_page_holds_everything_and_asks_for_nothing(reported: Report) -> Non
         b"breastmnist".hex(),
         "c0ffee",
         "settings.steps",
-        "Teacher phantom_clip@6",
+        "Teacher locked",
         "epochs: 20",
         "2.13.0",
         DEVICE,
@@ -261,9 +261,7 @@ def test_results_depend_on_no_folder_and_repeat_their_bytes(
     reported: Report, params: Params, tmp_path: Path
 ) -> None:
     one = reported("main")
-    ours = changed(
-        params, data={"mirrors": ["/a/mirror"]}, encoders={"phantom_clip": {"batch_size": 7}}
-    )
+    ours = changed(params, data={"mirrors": ["/a/mirror"]}, encoders={"locked": {"batch_size": 7}})
     layout = Layout(one.world.layout.data, str(tmp_path))
     study.write(ours, "main", layout, PUBLISHED)
     (tmp_path / "main" / "figures").mkdir()

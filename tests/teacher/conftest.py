@@ -29,6 +29,7 @@ def tiny_settings() -> params.Contrastive:
         kind="contrastive",
         batch_size=2,
         precision="fp32",
+        runtime="torch",
         pretrainings=2,
         patch_size=7,
         width=32,

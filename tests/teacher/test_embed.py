@@ -17,7 +17,7 @@ from medlabel.data import archive, vectors
 from medlabel.data.mixtures import IMAGE
 from medlabel.errors import MedlabelError
 from medlabel.randomness import stream
-from medlabel.teacher import embed, encoder, store, tower
+from medlabel.teacher import embed, encoder, runtime, store, tower
 
 COLUMN = "tiny@3"
 
@@ -26,13 +26,13 @@ COLUMN = "tiny@3"
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Images of each forward pass of the image tower."""
     counts: list[int] = []
-    real = tower.encode
+    real = runtime.Runner.embed
 
-    def count(model: object, batch: torch.Tensor, precision: tower.Precision) -> object:
+    def count(self: runtime.Runner, batch: torch.Tensor) -> object:
         counts.append(len(batch))
-        return real(model, batch, precision)
+        return real(self, batch)
 
-    monkeypatch.setattr(tower, "encode", count)
+    monkeypatch.setattr(runtime.Runner, "embed", count)
     return counts
 
 
@@ -47,7 +47,8 @@ def run(
 ) -> Callable[..., Path]:
     def call(name: str = "out", **other: object) -> Path:
         target = tmp_path / f"{name}.parquet"
-        changes = {key: other.pop(key) for key in ("batch_size", "precision") if key in other}
+        varied = ("batch_size", "precision", "runtime")
+        changes = {key: other.pop(key) for key in varied if key in other}
         given = {
             "references": {COLUMN: tiny_encoder},
             "archives": raw[0],
@@ -147,20 +148,20 @@ def test_precision_weights_and_preprocessing_have_their_own_entries(
     assert sum(passes) == 20
 
 
-@pytest.mark.parametrize("what", ["code", "torch", "open_clip"])
+@pytest.mark.parametrize("what", ["code", "torch", "open_clip_torch", "openvino"])
 def test_nothing_stale_is_taken(
     run: Callable, passes: list[int], what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fault 4: other code or libraries may give other values."""
-    run()
+    engine = "openvino" if what == "openvino" else "torch"
+    run(runtime=engine)
     assert sum(passes) == 5
     if what == "code":
         monkeypatch.setattr(fingerprint, "of", lambda *_: "other")
-    elif what == "torch":
-        monkeypatch.setattr(torch, "__version__", "9.9.0")
     else:
-        monkeypatch.setattr(encoder, "open_clip_version", lambda: "9.9")
-    run()
+        real = runtime.version
+        monkeypatch.setattr(runtime, "version", lambda name: "9.9" if name == what else real(name))
+    run(runtime=engine)
     assert sum(passes) == 10
 
 
@@ -256,7 +257,9 @@ def test_volumes_are_embedded_as_their_projection(
     source = archive.read(volumes["phantom_vessel3d"], "phantom_vessel3d")
     flat = archive.pixels({"phantom_vessel3d": source}, images, 1, projection="maximum")
     batch = tower.preprocess(flat, loaded.manifest.preprocessing)
-    np.testing.assert_allclose(tower.encode(loaded.model, batch, "fp32"), embeddings, atol=1e-5)
+    side = runtime.ImageSide(loaded.model)
+    ours = runtime.compiled(side, batch, "torch", "fp32", 1).embed(batch)
+    np.testing.assert_allclose(ours, embeddings, atol=1e-5)
 
 
 def test_volumes_are_refused_without_a_projection(run: Callable, volumes: dict[str, Path]) -> None:

@@ -17,7 +17,12 @@ CPU = torch.device("cpu")
 
 def teacher(model: str, pretrained: str | None) -> params.Published:
     return params.Published(
-        kind="open_clip", model=model, pretrained=pretrained, batch_size=1, precision="fp32"
+        kind="open_clip",
+        model=model,
+        pretrained=pretrained,
+        batch_size=1,
+        precision="fp32",
+        runtime="torch",
     )
 
 
