@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from medlabel import compute, files
@@ -62,6 +63,8 @@ FINDINGS = {
         "a breast ultrasound with a benign mass",
     ),
 }
+TEMPLATE = "datasets/data/mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
+FUNDUS = "data/retina.jpg"
 FUNDUS_CROPS = ((0, 1411, 0), (450, 500, 150), (180, 500, 500), (450, 500, 750), (350, 700, 350))
 SLICES = 10  # of each plane
 BATCH = 64
@@ -103,27 +106,28 @@ def official(data: Path, splits: list[str]) -> dict[str, tuple[str, list[np.ndar
 def others() -> dict[str, tuple[str, list[np.ndarray], np.ndarray]]:
     """Return real images that packages hold, as far as they are installed."""
     found: dict[str, tuple[str, list[np.ndarray], np.ndarray]] = {}
-    if importlib.util.find_spec("nilearn") and importlib.util.find_spec("nibabel"):
-        from nilearn.datasets import load_mni152_template
+    if (template := held_by("nilearn", TEMPLATE)) and importlib.util.find_spec("nibabel"):
+        import nibabel
 
-        volume = load_mni152_template(resolution=1).get_fdata()
-        slices = []
+        volume, slices = nibabel.load(template).get_fdata(), []
         for axis in range(3):
             length = volume.shape[axis]
             for at in np.linspace(0.22 * length, 0.78 * length, SLICES).astype(int):
                 plane = np.rot90(np.take(volume, at, axis))
                 slices.append(np.uint8(255 * np.clip(plane / np.percentile(plane, 99.8), 0, 1)))
         found["brain slices"] = ("phantom_brain", slices, np.zeros(len(slices)))
-    if importlib.util.find_spec("skimage"):
-        from skimage import data
-
-        try:
-            whole = np.asarray(data.retina())[..., :3]
-        except (OSError, ImportError):  # not in the package, and not to be downloaded
-            return found
+    if photograph := held_by("skimage", FUNDUS):
+        whole = np.asarray(Image.open(photograph).convert("RGB"))
         crops = [whole[y : y + edge, x : x + edge] for y, edge, x in FUNDUS_CROPS]
         found["fundus"] = ("phantom_retina", crops, np.zeros(len(crops)))
     return found
+
+
+def held_by(package: str, name: str) -> Path | None:
+    """Return a file that an installed package holds, without importing it."""
+    spec = importlib.util.find_spec(package)
+    path = Path(spec.origin).parent / name if spec and spec.origin else None
+    return path if path and path.is_file() else None
 
 
 def judged(
