@@ -76,7 +76,7 @@ def clock(edge: int = 224) -> np.ndarray:
 
 
 def test_packaged_weights_know_what_imagenet_taught() -> None:
-    """With its classifier, the network takes a drawn clock for one: the order of tensors is right."""
+    """With its classifier, the network takes a drawn clock for one: no tensor is misplaced."""
     package_ = towers.PACKAGES[LITE]
     spec = importlib.util.find_spec(package_.module)
     assert spec is not None
@@ -168,7 +168,7 @@ def test_transformers_learn_the_edge_that_they_will_see() -> None:
 
 
 def test_an_unknown_model_names_those_like_it() -> None:
-    with pytest.raises(MedlabelError, match="timm has no 'resnet999'; names like it: .*resnet"):
+    with pytest.raises(MedlabelError, match=r"timm has no 'resnet999'; names like it: .*resnet"):
         towers.load(settings("random", "resnet999"), 32, 0)
 
 

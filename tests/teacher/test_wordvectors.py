@@ -82,7 +82,7 @@ def test_other_files_are_refused(
     spec = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: spec)
     with pytest.raises(
-        MedlabelError, match="expected sha256 64b4.*pip install --force-reinstall wordllama=="
+        MedlabelError, match=r"expected sha256 64b4.*pip install --force-reinstall wordllama=="
     ) as caught:
         wordvectors.load()
     assert str(caught.value).startswith(f"{path}: ")
