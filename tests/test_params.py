@@ -104,6 +104,57 @@ def test_overlays_are_valid(overlay: Path) -> None:
             "encoders.phantom_clip.patch_size=5",
             "encoders.phantom_clip.patch_size: 5 given, a divisor of phantoms.size (28)",
         ),
+        (
+            "encoders.locked.edges=[224, 100]",
+            "encoders.locked.edges: [224, 100] given, divisors of",
+        ),
+        (
+            "encoders.locked.edges=[112, 224]",
+            "encoders.locked.edges: [112, 224] given, divisors of",
+        ),
+        (
+            "encoders.locked.edges=[]",
+            "encoders.locked.edges: [] given, allowed: list should have at",
+        ),
+        ("encoders.locked.edges=[224, 112, 56]", None),
+        (
+            "encoders.locked.tower={source: open_clip, model: ViT-B-32, weights: null}",
+            "encoders.locked.tower.weights: null given, a tag or a file allowed for open_clip",
+        ),
+        ("encoders.locked.tower={source: open_clip, model: ViT-B-32, weights: openai}", None),
+        (
+            "encoders.locked.tower.weights=a.pth",
+            "encoders.locked.tower.weights: 'a.pth' given, null allowed for package",
+        ),
+        (
+            "encoders.locked.tower={source: folder, model: data/encoders/mine, weights: a.pth}",
+            "encoders.locked.tower.weights: 'a.pth' given, null allowed for folder",
+        ),
+        (
+            "encoders.locked_random.tower={source: random, model: resnet18, weights: a.pth}",
+            "encoders.locked_random.tower.weights: 'a.pth' given, null allowed for random",
+        ),
+        ("encoders.locked.tower={source: timm, model: resnet18, weights: a.pth}", None),
+        ("encoders.locked.tower={source: timm, model: resnet18, weights: null}", None),
+        (
+            "encoders.locked.tower.source=hub",
+            "encoders.locked.tower.source: 'hub' given, allowed: ",
+        ),
+        (
+            "encoders.locked.tower.modle=x",
+            "encoders.locked.tower.modle: unknown key (value 'x'); did you mean model?",
+        ),
+        ("encoders.locked.runtime=fast", "encoders.locked.runtime: 'fast' given, allowed: input "),
+        ("studies.weak.encoder=locked.2", None),
+        (
+            "studies.weak.encoder=locked.9",
+            "studies.weak.encoder: pretraining 9 of locked given, of which there are 5: "
+            "encoders.locked.pretrainings allows 0 to 4",
+        ),
+        (
+            "studies.weak.encoder=locked@5",
+            "studies.weak.encoder: locked@5 given, locked has no checkpoints",
+        ),
         ("encoders.phantom_clip.width=100", "encoders.phantom_clip.width: 100 given, a multiple"),
         ("encoders.phantom_clip.kind=clip", "encoders.phantom_clip.kind: one of 'open_clip', 'co"),
         ("prompts.capstone.templates=['no slot']", "prompts.capstone.templates: 'no slot' given"),

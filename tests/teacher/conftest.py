@@ -1,4 +1,4 @@
-"""A tiny encoder and tiny archives, made once."""
+"""Tiny encoders and tiny archives, made once."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from medlabel import files, params
+from medlabel.data import phantoms
 from medlabel.randomness import stream
-from medlabel.teacher import encoder, pretrain
+from medlabel.teacher import encoder, features, heads, pretrain
 
 SIZE = 14
 COUNTS = {"train": 24, "val": 6, "test": 6}
@@ -20,6 +21,7 @@ SENTENCES = {
     "phantom_chest": ["an X-ray of the chest, no abnormality", "chest with pneumonia"],
     "phantom_retina": ["a photograph of the retina", "retina, fundus image"],
 }
+LEARNT = ("phantom_chest", "phantom_breast", "phantom_blood")
 
 
 @pytest.fixture(scope="session")
@@ -120,3 +122,73 @@ def mixture() -> params.Mixture:
     classes = [{"name": name, "dataset": f"phantom_{name}", **role} for name in ("chest", "retina")]
     chosen = params.Mixture.model_validate({"size": 28, "classes": classes})
     return chosen.model_copy(update={"size": SIZE})
+
+
+@pytest.fixture(scope="session")
+def locked_settings() -> params.Locked:
+    """A packaged tower that sees small images, and heads that train in two seconds."""
+    return params.Locked(
+        kind="locked",
+        batch_size=16,
+        precision="fp32",
+        runtime="torch",
+        tower=params.Tower(source="package", model="efficientnet_lite0", weights=None),
+        edges=[64, 32],
+        pretrainings=1,
+        phantom_sizes=[28],
+        phantoms=48,
+        views=2,
+        text="mean",
+        embed_dim=16,
+        hidden=64,
+        dropout=0.1,
+        epochs=10,
+        caption_steps=800,
+        pairs=32,
+        learning_rate=0.003,
+        weight_decay=0.01,
+        permuted_captions=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[features.Source]:
+    """Captioned phantoms of three kinds; blood is in colour."""
+    folder = tmp_path_factory.mktemp("drawn")
+    counts = params.Counts(train=48, val=12, test=1)
+    drawing = params.Phantoms(size=28, counts=counts, volumes=counts, artefacts=False)
+    found = []
+    for kind in LEARNT:
+        one = features.Source(kind, 28, folder / f"{kind}.npz", folder / f"{kind}.parquet")
+        phantoms.write(kind, one.archive, one.captions, counts, drawing, seed=3)
+        found.append(one)
+    return found
+
+
+@pytest.fixture(scope="session")
+def teach(
+    drawn: list[features.Source],
+    locked_settings: params.Locked,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[..., Path]:
+    """Return a function that teaches words to a locked tower; features are computed once."""
+    cache = tmp_path_factory.mktemp("features")
+
+    def run(folder: Path, number: int = 0, seed: int = 0, **changes: object) -> Path:
+        heads.train(
+            drawn,
+            {number: folder},
+            locked_settings.model_copy(update=changes),
+            seed,
+            "cpu",
+            1,
+            cache,
+        )
+        return folder
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def locked_folder(teach: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return teach(tmp_path_factory.mktemp("locked") / "locked")

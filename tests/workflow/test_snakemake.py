@@ -177,7 +177,7 @@ def test_folders_with_spaces_are_quoted(tmp_path: Path) -> None:
     result = place.snakemake("--until", "vessels")
     assert result.returncode == 0, result.stdout + result.stderr
     assert (place.folder / "my").read_text() == "a note of mine"
-    assert (place.folder / "my data" / "phantoms" / "phantom_vessel3d.npz").exists()
+    assert (place.folder / "my data" / "phantoms" / "28" / "phantom_vessel3d.npz").exists()
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_a_training_killed_outright_ends_as_one_left_alone(copied: Workplace) ->
 
 
 def test_a_truncated_input_is_told_and_nothing_good_is_lost(copied: Workplace) -> None:
-    archive = copied.folder / "data" / "phantoms" / "phantom_chest.npz"
+    archive = copied.folder / "data" / "phantoms" / "28" / "phantom_chest.npz"
     archive.write_bytes(archive.read_bytes()[:2000])
     before = (copied.folder / "results" / "metrics.json").read_bytes()
     result = copied.snakemake("--until", "pool")

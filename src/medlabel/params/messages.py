@@ -31,7 +31,7 @@ def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _sections(argument)
 
 
-# Tags of the union of encoders stand in pydantic's locations, but are no keys of the file.
+# Tags of the union of encoders stand third in pydantic's locations, but are no keys of the file.
 KINDS = {
     kind
     for encoder in _sections(AnyEncoder)
@@ -63,7 +63,10 @@ def without_heirs(
 
 def explain(problem: Mapping[str, Any], model: type[BaseModel]) -> str:
     """Tell one of pydantic's problems: the key's full path, the value, and what is allowed."""
-    path = ".".join(str(part) for part in problem["loc"] if part not in KINDS)
+    section, *inner = problem["loc"] or [""]
+    tagged = section == "encoders" and inner[1:2] and inner[1] in KINDS
+    keys = [section, *inner[:1], *inner[2:]] if tagged else problem["loc"]
+    path = ".".join(map(str, keys))
     given = problem.get("input")
     if problem["type"] == "extra_forbidden":
         return f"{path}: unknown key (value {given!r}){_nearest(problem['loc'], model)}"

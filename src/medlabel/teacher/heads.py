@@ -62,7 +62,7 @@ class Groups:
     kinds, findings
         Names, sorted; a finding is a pair of kind and finding.
     kind, finding
-        int64 of shape (n,): positions in them.
+        int64 of shape (n,): positions in them; -1 for a finding that is not among them.
     """
 
     kinds: list[str]
@@ -71,12 +71,14 @@ class Groups:
     finding: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, table: pd.DataFrame) -> Groups:
-        """Sort the rows of a table with the columns kind and finding."""
+    def of(cls, table: pd.DataFrame, like: Groups | None = None) -> Groups:
+        """Sort the rows of a table with the columns kind and finding, by names as `like` has."""
         pairs = list(zip(table["kind"], table["finding"], strict=True))
-        kinds, findings = sorted(set(table["kind"])), sorted(set(pairs))
+        kinds = like.kinds if like else sorted(set(table["kind"]))
+        findings = like.findings if like else sorted(set(pairs))
+        place = {one: number for number, one in enumerate(findings)}
         kind = np.array([kinds.index(one) for one, _ in pairs])
-        return cls(kinds, findings, kind, np.array([findings.index(one) for one in pairs]))
+        return cls(kinds, findings, kind, np.array([place.get(one, -1) for one in pairs]))
 
     @property
     def kind_of_finding(self) -> npt.NDArray[np.int64]:
@@ -166,7 +168,7 @@ class _Training:
         self.kind = torch.from_numpy(np.repeat(self.groups.kind, views))
         self.finding = torch.from_numpy(np.repeat(self.groups.finding, views))
         self.network = self._network(length)
-        self.truth = Groups.of(val.table)
+        self.truth = Groups.of(val.table, self.groups)
         self.centred = torch.from_numpy(val.features[:, 0]) - self.network.visual.centre
         self.curve: list[dict[str, float]] = []
 
@@ -289,11 +291,18 @@ class _Training:
         said = torch.stack(
             [self.network.text.findings_of(one).mean(dim=0) for one in self.words.findings]
         )
-        of_others = self.truth.kind[:, None] != self.groups.kind_of_finding[None, :]
-        logits = (self.centred @ self.network.visual.directions @ said.T).masked_fill(
+        known = self.truth.finding >= 0
+        if not known.any():
+            raise MedlabelError(
+                f"pretrain: no validation phantom shows a finding that was learnt; raise phantoms "
+                f"({self.settings.phantoms})."
+            )
+        of_others = self.truth.kind[known, None] != self.groups.kind_of_finding[None, :]
+        directions = self.network.visual.directions
+        logits = (self.centred[torch.from_numpy(known)] @ directions @ said.T).masked_fill(
             torch.from_numpy(of_others), -torch.inf
         )
-        truth = torch.from_numpy(self.truth.finding)
+        truth = torch.from_numpy(self.truth.finding[known])
         losses = [functional.cross_entropy(logits * scale, truth).item() for scale in SCALES]
         best = SCALES[int(np.argmin(losses))]
         weight = FINDING_EMPHASIS * math.sqrt(best / self.network.logit_scale.exp().item())

@@ -18,7 +18,7 @@ from medlabel import files
 from medlabel.errors import MedlabelError
 from medlabel.params import Published
 from medlabel.params import Tower as Settings
-from medlabel.teacher import encoder, trunks
+from medlabel.teacher import encoder, locked, trunks
 
 logger = logging.getLogger("medlabel")
 
@@ -167,6 +167,8 @@ def _take_over(network: nn.Module, values: Sequence[torch.Tensor], where: str) -
 
 
 def _timm(settings: Settings, edge: int) -> Tower:
+    from safetensors import SafetensorError
+
     options: dict[str, Any] = {"pretrained": True}
     if settings.weights is not None:
         if not Path(settings.weights).is_file():
@@ -177,7 +179,14 @@ def _timm(settings: Settings, edge: int) -> Tower:
         options["pretrained_cfg_overlay"] = {"file": settings.weights}
     try:
         network = trunks.timm_network(settings.model, edge, **options)
-    except (OSError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+        pickle.UnpicklingError,
+        SafetensorError,
+    ) as error:
         raise MedlabelError(
             f"tower: the weights of timm's {settings.model} could not be had "
             f"({' '.join(str(error).split())[:200]}); set tower.weights to a local file, or use a "
@@ -208,7 +217,7 @@ def _random(name: str, edge: int, seed: int) -> Tower:
         "model": PACKAGES[name].architecture if name in PACKAGES else name,
         "edge": edge,
     }
-    facts = {"name": name, "source": "random weights", "licence": "none"}
+    facts = {"name": name, "source": "random weights", "seed": seed, "licence": "none"}
     return Tower(network, architecture, (0.5,) * 3, (0.5,) * 3, facts)
 
 
@@ -221,13 +230,23 @@ def _open_clip(settings: Settings) -> Tower:
         precision="fp32",
         runtime="torch",
     )
-    model, config, _ = encoder.published(wanted)
-    facts = {"name": settings.model, "source": f"open_clip {settings.weights}"}
+    model, config, source = encoder.published(wanted)
+    local = not source.hub and settings.weights is not None
+    facts = {
+        "name": source.model,
+        "source": f"open_clip {source.label}",
+        "sha256": files.digest(Path(str(settings.weights))) if local else None,
+    }
     return _visual_tower(model, config, facts)
 
 
 def _of_encoder(folder: Path) -> Tower:
     loaded = encoder.load(folder, torch.device("cpu"))
+    if locked.CONFIG_KEY in loaded.manifest.config:
+        raise MedlabelError(
+            f"tower.model: {folder} given, an encoder of kind locked; its own tower, or one of "
+            f"another kind, allowed."
+        )
     facts = {"name": folder.name, "source": "encoder", "sha256": loaded.manifest.weights_sha256}
     return _visual_tower(loaded.model, loaded.manifest.config, facts)
 

@@ -81,7 +81,7 @@ def load() -> WordVectors:
 
 
 class Tokenizer:
-    """Splits sentences into tokens of a vocabulary; case does not matter.
+    """Splits sentences into tokens of a vocabulary; case and further blanks do not matter.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ class Tokenizer:
         """Return int64 tokens of shape (n, context length), `PADDING` at the end."""
         length = context_length or self.context_length
         rows = np.full((len(sentences), length), PADDING, np.int64)
-        lowered = [sentence.lower() for sentence in sentences]
+        lowered = [" ".join(sentence.lower().split()) for sentence in sentences]
         for row, found in zip(
             rows, self._split.encode_batch(lowered, add_special_tokens=False), strict=True
         ):
