@@ -1,8 +1,8 @@
-"""Embedding with ViT-B/32: medlabel's batches against the straightforward loop, side by side.
+"""Embedding with ViT-B/32: medlabel by each runtime against the straightforward loop, side by side.
 
 The loop is what one writes first: open_clip's own transform on each image, float32, batches of 64.
-Both use the same random weights and the same images of 28 pixels. Rounds alternate and medians
-are compared, so that other work on the machine hits both alike. Rates are images a second of
+All use the same random weights and the same images of 28 pixels. Rounds alternate and medians
+are compared, so that other work on the machine hits all alike. Rates are images a second of
 processor time (all threads together), and arithmetic as a share of the rate at which this machine
 multiplies matrices of the same size.
 """
@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,7 +28,7 @@ from PIL import Image
 
 from medlabel import compute, files
 from medlabel.randomness import stream
-from medlabel.teacher import encoder, tower, words
+from medlabel.teacher import encoder, runtime, tower, words
 
 MODEL = "ViT-B-32"
 BATCH = 64
@@ -38,6 +39,7 @@ YARDSTICK = 8
 TOKENS, WIDTH, HIDDEN, BLOCKS = 50, 768, 3072, 12
 PATCH = 32
 DIMENSION = 512
+RUNTIMES = ["torch", *runtime.ENGINES]
 SENTENCES = [
     [f"This is a photo of the {organ}, and it's a type of organ"] for organ in ("chest", "breast")
 ]
@@ -53,12 +55,16 @@ def main() -> None:
         reference = encoder.load(folder, device)
     transform = image_transform_v2(PreprocessCfg(**reference.model.visual.preprocess_cfg), False)
     precision = compute.choose_precision(options.precision, device)
-    ours = tower.cast(deepcopy(reference.model), precision)
     expected = reference.manifest.preprocessing
+    example = tower.preprocess(images[:BATCH], expected)
     ways: dict[str, Callable[[], np.ndarray]] = {
-        "loop": lambda: straightforward(reference.model, transform, images),
-        "medlabel": lambda: batched(ours, expected, images, precision),
+        "loop": lambda: straightforward(reference.model, transform, images)
     }
+    for name in options.runtimes:
+        side = runtime.ImageSide(deepcopy(reference.model))
+        engine = runtime.choose(name, device)
+        runner = runtime.compiled(side, example, engine, precision, options.threads)
+        ways[name] = partial(batched, runner, expected, images)
     seconds, found = alternate(ways, options.rounds)
     described = words.class_embeddings(reference, SENTENCES)
     report = summary(seconds, found, described, len(images), precision)
@@ -73,7 +79,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=200, help="images a round")
     parser.add_argument("--rounds", type=int, default=2, help="rounds of each way")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
+    parser.add_argument(
+        "--precision", choices=["auto", "fp32", "bf16"], default="fp32", help="of the runtimes"
+    )
+    parser.add_argument(
+        "--runtimes", nargs="+", choices=RUNTIMES, default=RUNTIMES, help="measured beside the loop"
+    )
     return parser.parse_args()
 
 
@@ -114,13 +125,13 @@ def straightforward(model: Any, transform: Callable[..., Any], images: np.ndarra
 
 
 def batched(
-    model: Any, expected: tower.Preprocessing, images: np.ndarray, precision: tower.Precision
+    runner: runtime.Runner, expected: tower.Preprocessing, images: np.ndarray
 ) -> np.ndarray:
     """Embed as `medlabel embed` does."""
     rows = []
     for first in range(0, len(images), BATCH):
         batch = tower.preprocess(images[first : first + BATCH], expected)
-        rows.append(tower.encode(model, batch, precision))
+        rows.append(runner.embed(batch))
     return np.concatenate(rows)
 
 
@@ -128,7 +139,7 @@ def alternate(
     ways: dict[str, Callable[[], np.ndarray]], rounds: int
 ) -> tuple[dict[str, list[float]], dict[str, np.ndarray]]:
     """Run all ways in turn, several times; return processor seconds and the last results."""
-    matrices = {f"matmul_{name}": _matmul(dtype) for name, dtype in tower.DTYPES.items()}
+    matrices = {f"matmul_{name}": _matmul(dtype) for name, dtype in runtime.DTYPES.items()}
     seconds: dict[str, list[float]] = {name: [] for name in (*ways, *matrices)}
     found = {}
     for _ in range(rounds):
@@ -162,15 +173,16 @@ def summary(
     found: dict[str, np.ndarray],
     described: np.ndarray,
     count: int,
-    precision: tower.Precision,
+    precision: runtime.Precision,
 ) -> dict[str, Any]:
     """Compare speed and results."""
     median = {name: statistics.median(values) for name, values in seconds.items()}
     product = 2.0 * YARDSTICK * TOKENS * WIDTH * HIDDEN / 1e9
-    rates = {name: product / median[f"matmul_{name}"] for name in tower.DTYPES}
-    cosines = (found["loop"] * found["medlabel"]).sum(axis=1)
+    rates = {name: product / median[f"matmul_{name}"] for name in runtime.DTYPES}
+    engines = [name for name in found if name != "loop"]
+    cosines = {name: (found["loop"] * found[name]).sum(axis=1) for name in engines}
     labels = {name: (rows @ described.T).argmax(axis=1) for name, rows in found.items()}
-    gigaflops = count * arithmetic() / median["medlabel"] / 1e9
+    gigaflops = {name: count * arithmetic() / median[name] / 1e9 for name in engines}
     return {
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "precision": precision,
@@ -178,13 +190,15 @@ def summary(
         "images": count,
         "rounds": len(seconds["loop"]),
         "images_per_cpu_second": {name: count / median[name] for name in found},
-        "ratio": median["loop"] / median["medlabel"],
+        "ratio": {name: median["loop"] / median[name] for name in engines},
         "gflops": gigaflops,
         "matmul_gflops": rates,
-        "share_of_matmul": {name: gigaflops / rate for name, rate in rates.items()},
-        "cosine_min": float(cosines.min()),
-        "cosine_mean": float(cosines.mean()),
-        "label_agreement": float((labels["loop"] == labels["medlabel"]).mean()),
+        "share_of_matmul": {name: gigaflops[name] / rates[precision] for name in engines},
+        "cosine_min": {name: float(cosines[name].min()) for name in engines},
+        "cosine_mean": {name: float(cosines[name].mean()) for name in engines},
+        "label_agreement": {
+            name: float((labels["loop"] == labels[name]).mean()) for name in engines
+        },
     }
 
 

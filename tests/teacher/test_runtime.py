@@ -13,19 +13,25 @@ from torch import nn
 
 from medlabel import params
 from medlabel.errors import MedlabelError
-from medlabel.teacher import encoder, runtime, towers, trunks
+from medlabel.teacher import encoder, pretrain, runtime, towers, trunks
 
 CPU = torch.device("cpu")
 EDGE = {"vit": 14, "efficientnet_lite0": 64}
 
 
 @pytest.fixture(scope="module")
-def networks(loaded: encoder.Encoder) -> dict[str, nn.Module]:
+def networks(tiny_settings: params.Contrastive) -> dict[str, nn.Module]:
     """An image tower of open_clip, and a packaged one that sees two scales."""
+    import open_clip
+
+    # Two heads: torch has a fast path for even numbers of them, which ONNX does not know.
+    wide = pretrain.model_config(tiny_settings.model_copy(update={"width": 64}), EDGE["vit"])
+    torch.manual_seed(0)
+    vit = open_clip.CLIP(**wide).eval()
     settings = params.Tower(source="package", model="efficientnet_lite0", weights=None)
     packaged = towers.load(settings, EDGE["efficientnet_lite0"], 0).trunk
     return {
-        "vit": runtime.ImageSide(loaded.model),
+        "vit": runtime.ImageSide(vit),
         "efficientnet_lite0": trunks.Scales(packaged, [64, 32]).eval(),
     }
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import io
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -199,7 +200,7 @@ def _onnxruntime(
             f"runtime: onnxruntime given with precision {precision}; fp32 allowed with it."
         )
     graph = io.BytesIO()
-    with torch.inference_mode():
+    with torch.inference_mode(), _plain_attention():
         torch.onnx.export(
             network,
             (example[:2],),
@@ -220,3 +221,14 @@ def _onnxruntime(
         return found
 
     return compute
+
+
+@contextlib.contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Let torch compute attention without its fast path, an operator that ONNX does not have."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
