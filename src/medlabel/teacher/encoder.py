@@ -38,6 +38,7 @@ HUB = "hf-hub:"
 FOLDER = "local-dir:"
 SECONDS_TO_ANSWER = 10.0
 LAYERS_NAMED = 3
+UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, TypeError, pickle.UnpicklingError)
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,8 @@ class Manifest:
 
     Attributes
     ----------
-    folder
-        Where it lies.
     config
         open_clip's configuration: ``model_cfg`` and ``preprocess_cfg``.
-    weights_sha256
-        Checksum of the weights' file.
     trained_on
         What its own record says, such as ``"phantoms"``; None where it says nothing.
     """
@@ -186,7 +183,7 @@ def save(
     folder
         Where to write; an encoder that is there already is replaced.
     provenance
-        Where the weights come from. Their checksum and open_clip's version are added.
+        Where the weights come from; their checksum and open_clip's version are added.
     """
     from safetensors.torch import save_file
 
@@ -236,13 +233,7 @@ def adopt(settings: Published, folder: Path) -> None:
 
 
 def published(settings: Published) -> tuple[torch.nn.Module, dict[str, Any], Source]:
-    """Return a published open_clip model, its configuration, and where its weights come from.
-
-    Raises
-    ------
-    MedlabelError
-        As `adopt`.
-    """
+    """Return a published model, its configuration and its source; raises as `adopt` does."""
     source = _source_of(settings)
     if not source.model.startswith(HUB):
         _require_transformers(settings.model)
@@ -395,15 +386,7 @@ def _build(name: str, pretrained: str | None, label: str | None) -> torch.nn.Mod
         model: torch.nn.Module = open_clip.create_model_from_pretrained(
             name, pretrained, return_transform=False
         )
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-        KeyError,
-        TypeError,
-        pickle.UnpicklingError,
-        SafetensorError,
-    ) as error:
+    except (*UNREADABLE, SafetensorError) as error:
         raise MedlabelError(f"{where}: open_clip cannot load it: {_misfit(error)}.") from error
     return model
 
@@ -435,11 +418,10 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()).rstrip(".")
 
 
-def _model_config(name: str) -> dict[str, Any]:
+def _model_config(name: str) -> Any:
     import open_clip
 
-    config: dict[str, Any] = open_clip.get_model_config(name)
-    return config
+    return open_clip.get_model_config(name)
 
 
 def _plain(model: torch.nn.Module) -> dict[str, Any]:
