@@ -104,13 +104,13 @@ def test_dvc_sees_nothing_to_do_after_snakemake_and_an_experiment_reruns_what_it
     assert unchanged.returncode == 0, unchanged.stderr
     assert "Running stage" not in unchanged.stdout
 
-    drawn = (copied.folder / "data" / "phantoms" / "phantom_chest.npz").stat().st_mtime_ns
+    drawn = (copied.folder / "data" / "phantoms" / "28" / "phantom_chest.npz").stat().st_mtime_ns
     change = "+recipes.tiny.learning_rate=0.01"  # inherited, so not in the file
     experiment = copied.run("dvc", "exp", "run", "--set-param", change)
     output = experiment.stdout + experiment.stderr
     assert experiment.returncode == 0, output
     assert re.findall(r"Running stage '([a-z]+)'", output) == ["trainings", "results"]
-    drawn_now = (copied.folder / "data" / "phantoms" / "phantom_chest.npz").stat().st_mtime_ns
+    drawn_now = (copied.folder / "data" / "phantoms" / "28" / "phantom_chest.npz").stat().st_mtime_ns
     assert drawn_now == drawn
     assert copied.planned() == {}
     differences = copied.run("dvc", "metrics", "diff")
