@@ -110,7 +110,9 @@ def test_dvc_sees_nothing_to_do_after_snakemake_and_an_experiment_reruns_what_it
     output = experiment.stdout + experiment.stderr
     assert experiment.returncode == 0, output
     assert re.findall(r"Running stage '([a-z]+)'", output) == ["trainings", "results"]
-    drawn_now = (copied.folder / "data" / "phantoms" / "28" / "phantom_chest.npz").stat().st_mtime_ns
+    drawn_now = (
+        (copied.folder / "data" / "phantoms" / "28" / "phantom_chest.npz").stat().st_mtime_ns
+    )
     assert drawn_now == drawn
     assert copied.planned() == {}
     differences = copied.run("dvc", "metrics", "diff")
