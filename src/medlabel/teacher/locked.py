@@ -64,7 +64,7 @@ class ImageTower(trunks.Scales):
 
         Features of length 1 have entries too small for a layer to learn at its usual rate.
         """
-        return functional.normalize(self.kinds(centred * math.sqrt(centred.shape[-1])), dim=-1)
+        return functional.normalize(self.kinds(centred * math.sqrt(self.kinds.in_features)), dim=-1)
 
     def project(self, features: torch.Tensor) -> torch.Tensor:
         """Turn features into embeddings."""
