@@ -15,7 +15,7 @@ from PIL import Image
 
 from medlabel import files
 from medlabel.errors import MedlabelError
-from medlabel.evaluate import scores, study
+from medlabel.evaluate import published, scores, study
 from medlabel.params import Params, Recipe
 from medlabel.report import (
     boxplots,
@@ -41,11 +41,12 @@ from .conftest import PUBLISHED, Reported, words
 Report = Callable[[str], Reported]
 Draw = Callable[[Reported, Sequence[Path]], None]
 
+THEIRS = published.taught("breast_chest", published.read(PUBLISHED))
 TAUGHT = {"corrections", "confusion", "training", "samples"}
 OFFICIAL = {"confusion", "roc", "training"}
 FIGURES: dict[str, tuple[str, Draw]] = {
     "boxplots": ("main", lambda one, to: boxplots.draw(one.found, to)),
-    "curve": ("quality", lambda one, to: curve.draw(one.found, to)),
+    "curve": ("quality", lambda one, to: curve.draw(one.found, to, THEIRS)),
     "intervals": ("files", lambda one, to: intervals.draw(one.found, to)),
     "matrix": ("pairs", lambda one, to: matrix.draw(one.found, to)),
     "confusion": ("main", lambda one, to: confusion.draw(one.found, one.found.cells[0], to)),
@@ -163,6 +164,22 @@ def test_the_curve_names_each_step_and_the_crossing(reported: Report) -> None:
     assert f"crossing: {100 * crossing.teacher_accuracy:.1f} %" in text
     assert "one pretraining of a teacher" in text
     assert "n = 3 pretrainings × 2 seeds" in text
+
+
+def test_the_curve_shows_the_published_teacher_with_its_student(reported: Report) -> None:
+    one = reported("quality")
+    text = one.text("figures/curve.svg")
+    assert "published: Li Yuan" in text
+    cells = sorted(one.found.cells, key=lambda cell: cell.arms["teacher"]["accuracy"].mean)
+    at = [cell.arms["teacher"]["accuracy"].mean for cell in cells]
+    if at[0] <= 0.8205 <= at[-1]:
+        gain = 100 * np.interp(0.8205, at, [cell.gains["accuracy"].mean for cell in cells])
+        assert (
+            f"(82.0 %), the line through ours gives a gain of {gain:+.1f} points"
+            in text.replace("−", "-")
+        )
+    else:
+        assert "outside the range of ours" in text
 
 
 def test_a_curve_without_a_crossing_says_so(reported: Report, tmp_path: Path) -> None:
@@ -367,7 +384,7 @@ def test_other_formats_are_refused_before_anything_is_written(
 ) -> None:
     targets = [tmp_path / "figure.svg", tmp_path / "figure.jpg"]
     with pytest.raises(MedlabelError, match=r"figure\.jpg: expected .*\.svg or \.png"):
-        curve.draw(reported("quality").found, targets)
+        curve.draw(reported("quality").found, targets, THEIRS)
     assert not any(tmp_path.iterdir())
 
 
@@ -376,7 +393,7 @@ def test_a_readers_own_matplotlib_settings_change_nothing(reported: Report, tmp_
 
     one = reported("quality")
     with mpl.rc_context({"font.size": 20, "axes.facecolor": "pink", "lines.linewidth": 9}):
-        curve.draw(one.found, [tmp_path / "pink.svg"])
+        curve.draw(one.found, [tmp_path / "pink.svg"], THEIRS)
         assert mpl.rcParams["font.size"] == 20
     assert one.path("figures/curve.svg").read_bytes() == (tmp_path / "pink.svg").read_bytes()
 

@@ -114,13 +114,13 @@ def test_verdicts_ask_for_holms_p(difference: float, p: float, verdict: str) -> 
 
 def test_the_capstones_values_stand_beside_ours_for_orientation(reported: Report) -> None:
     markdown = reported("main").text("tables.md")
-    part = after(markdown, "Beside the published study")
-    assert "For orientation only." in part
+    part = after(markdown, "Beside published teachers and students")
+    assert "For orientation only" in part
     assert "pneumoniamnist, breastmnist, with a teacher taught here by phantoms" in part
-    assert line(part, "two_layer_cnn", "student")[2] == "95.72"
-    assert line(part, "two_layer_cnn", "student gain accuracy")[2] == "gain +6"
-    assert line(part, "openai_vit_l_14", "zero shot test")[2] == "82.05"
-    assert "Beside the published study" not in reported("quality").text("tables.md")
+    assert line(part, "two_layer_cnn", "student, 28 px")[2] == "95.72"
+    assert line(part, "two_layer_cnn", "student gain accuracy, 28 px")[2] == "gain +6"
+    assert line(part, "openai_vit_l_14", "zero shot test, 28→224 px")[2] == "82.05"
+    assert "Beside published teachers" not in reported("drawn").text("tables.md")
     assert "PHANTOM" not in markdown
 
 

@@ -134,6 +134,7 @@ def locked_settings() -> params.Locked:
         runtime="torch",
         tower=params.Tower(source="package", model="efficientnet_lite0", weights=None),
         edges=[64, 32],
+        middle="blocks.3",
         pretrainings=1,
         phantom_sizes=[28],
         phantoms=48,

@@ -17,22 +17,27 @@ from medlabel.data import archive, vectors
 from medlabel.data.mixtures import IMAGE
 from medlabel.errors import MedlabelError
 from medlabel.randomness import stream
-from medlabel.teacher import embed, encoder, runtime, store, tower
+from medlabel.teacher import embed, encoder, heads, runtime, store, tower
 
 COLUMN = "tiny@3"
 
 
 @pytest.fixture
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Images of each forward pass of the image tower."""
+    """Images of each forward pass of an image tower."""
     counts: list[int] = []
-    real = runtime.Runner.embed
+    real = runtime.compiled
 
-    def count(self: runtime.Runner, batch: torch.Tensor) -> object:
-        counts.append(len(batch))
-        return real(self, batch)
+    def compiled(*given: object) -> runtime.Runner:
+        runner = real(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(runtime.Runner, "embed", count)
+        def count(batch: torch.Tensor) -> runtime.Embeddings:
+            counts.append(len(batch))
+            return runner.compute(batch)
+
+        return runtime.Runner(runner.name, count)
+
+    monkeypatch.setattr(runtime, "compiled", compiled)
     return counts
 
 
@@ -191,7 +196,7 @@ def test_batches_are_filled_across_splits(run: Callable, passes: list[int]) -> N
 def test_damaged_entries_are_found_and_computed_anew(
     run: Callable, passes: list[int], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first = run().read_bytes()
+    images, first = read(run())
     paths = sorted((tmp_path / "cache").glob("*.rows"))
     assert len(paths) == 2
     record = 4 + 4 * 16
@@ -201,7 +206,10 @@ def test_damaged_entries_are_found_and_computed_anew(
     paths[0].write_bytes(bytes(content))
     paths[1].write_bytes(paths[1].read_bytes()[:-1])
     passes.clear()
-    assert run("again").read_bytes() == first
+    again, found = read(run("again"))
+    assert again.equals(images)
+    # Last digits depend on which images share a batch.
+    np.testing.assert_allclose(found, first, rtol=0, atol=1e-6)
     assert "1 damaged embeddings" in caplog.text
     assert "is damaged (not" in caplog.text
     assert 1 < sum(passes) < 5
@@ -265,3 +273,32 @@ def test_volumes_are_embedded_as_their_projection(
 def test_volumes_are_refused_without_a_projection(run: Callable, volumes: dict[str, Path]) -> None:
     with pytest.raises(MedlabelError, match="expected images, found volumes"):
         run(archives=volumes)
+
+
+def test_encoders_of_one_tower_share_its_passes(
+    run: Callable,
+    passes: list[int],
+    drawn: list,
+    locked_settings: params.Locked,
+    tmp_path: Path,
+    pool: Path,
+    raw: tuple,
+) -> None:
+    folders = {one: tmp_path / f"locked.{one}" for one in range(2)}
+    heads.train(drawn, folders, locked_settings, 0, "cpu", 1, tmp_path / "features")
+    passes.clear()
+    together = run("together", references={f"locked.{one}": folders[one] for one in folders})
+    assert sum(passes) == 5
+    for number, folder in folders.items():
+        alone = run("alone", references={COLUMN: folder}, cache=tmp_path / f"cache {number}")
+        images, expected = read(alone)
+        _, found = read(together, f"locked.{number}")
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+        direct = encoder.load(folder, torch.device("cpu"))
+        name, split, row = images.iloc[0]
+        pixels = archive.read(raw[0][name], name).images[split][row][None]
+        batch = tower.preprocess(np.asarray(pixels), direct.manifest.preprocessing)
+        with torch.inference_mode():
+            whole = direct.model.encode_image(batch, normalize=True).numpy()
+        np.testing.assert_allclose(found[:1], whole, rtol=0, atol=1e-5)
+    assert not np.allclose(found, read(together, "locked.0")[1], atol=1e-3)

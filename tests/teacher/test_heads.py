@@ -15,7 +15,7 @@ import torch
 from medlabel import files, params
 from medlabel.data import archive, phantoms
 from medlabel.errors import MedlabelError
-from medlabel.teacher import encoder, features, heads, runtime, tower, towers
+from medlabel.teacher import encoder, features, heads, runtime, tower, towers, trunks
 
 CPU = torch.device("cpu")
 SHORT = {"epochs": 2, "caption_steps": 20}
@@ -201,11 +201,18 @@ def test_a_run_killed_among_its_features_computes_the_rest_alone(
         ({"views": 3}, 3 * 12),
         ({"seed": 1}, IMAGES),  # a random tower's weights too
         ({"edges": [32]}, IMAGES),
-        ({"tower": params.Tower(source="random", model="test_resnet", weights=None)}, IMAGES),
+        (
+            {
+                "tower": params.Tower(source="random", model="test_resnet", weights=None),
+                "middle": "layer2",
+            },
+            IMAGES,
+        ),
+        ({"middle": None}, IMAGES),
         ({"phantoms": 6}, 3 * (6 * 2 + 6)),
         ({"runtime": "openvino"}, IMAGES),
     ],
-    ids=["heads", "fewer views", "view", "seed", "edges", "tower", "phantoms", "runtime"],
+    ids=["heads", "fewer views", "view", "seed", "edges", "tower", "middle", "phantoms", "runtime"],
 )
 def test_features_are_computed_again_only_where_they_differ(
     change: dict, again: int, small: Callable[..., Path], passes: list[int]
@@ -239,8 +246,11 @@ def test_features_of_each_scale_have_length_one(
     assert seen.features.dtype == np.float32
     count, views, length = seen.features.shape
     assert (count, views) == (36, 2)
-    scales = seen.features.reshape(count, views, 2, length // 2)
-    np.testing.assert_allclose(np.linalg.norm(scales, axis=-1), 1, rtol=1e-5)
+    last = 2 * trunks.length(found.trunk, 64)
+    for part in (seen.features[..., :last], seen.features[..., last:]):
+        scales = part.reshape(count, views, 2, -1)
+        np.testing.assert_allclose(np.linalg.norm(scales, axis=-1), 1, rtol=1e-5)
+    assert length > last
     assert list(seen.table) == ["kind", "finding", "caption", "named"]
     assert len(seen.table) == count
 

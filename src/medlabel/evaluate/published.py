@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,21 @@ COLUMNS: dict[str, type] = {
 }
 FURTHER: dict[str, type] = {"f1": float, "gain": float}  # in a table that has them
 SCORES: dict[Metric, str] = {"accuracy": "acc", "auc": "auc", "f1": "f1"}
+
+
+# Recipes of teachers and students that no true label taught, and the one that true labels did.
+TEACHER, STUDENT, GAIN = "zero_shot_test", "student", "student_gain_accuracy"
+SUPERVISED = "official"
+
+
+@dataclass(frozen=True)
+class Taught:
+    """A published teacher and its student: accuracies, and the mean gain over repeats."""
+
+    teacher: float
+    student: float
+    gain: float
+    source: str
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -72,6 +88,26 @@ def beside(
     ]
     found = [_beside(row, settings, estimates) for row in same.to_dict("records")]
     return sorted((one for one in found if one.scores), key=lambda one: not one.like)
+
+
+def teaching(dataset: str | None, table: pd.DataFrame) -> pd.DataFrame:
+    """Return what is published of zero-shot teachers, their students and supervised networks."""
+    recipes = table["recipe"]
+    chosen = recipes.str.startswith(("zero_shot", STUDENT)) | (recipes == SUPERVISED)
+    return table[(table["dataset"] == dataset) & chosen & ~table["doubtful"].astype(bool)]
+
+
+def taught(dataset: str | None, table: pd.DataFrame) -> Taught | None:
+    """Return the published teacher of a dataset with its student, where both are known."""
+    rows = {row["recipe"]: row for row in teaching(dataset, table).to_dict("records")}
+    if not {TEACHER, STUDENT, GAIN} <= set(rows):
+        return None
+    return Taught(
+        teacher=float(rows[TEACHER]["acc"]),
+        student=float(rows[STUDENT]["acc"]),
+        gain=float(rows[GAIN]["gain"]),
+        source=str(rows[STUDENT]["source"]),
+    )
 
 
 def _beside(

@@ -257,6 +257,11 @@ class StudyResult(Result):
         return all(cell.taught for cell in self.cells)
 
     @property
+    def along_teachers(self) -> bool:
+        """Whether its cells differ by their teacher alone."""
+        return self.taught and [axis.key for axis in self.axes] == ["encoder"]
+
+    @property
     def by_images(self) -> dict[str, list[CellResult]]:
         """The cells of each mixture or file, in their order."""
         return grouped(self.cells, lambda cell: cell.images)

@@ -62,7 +62,7 @@ def write(params: Params, study: str, layout: Layout, published_table: Path) -> 
         ],
         cells=found,
         comparisons=list(evaluation.comparisons(cells, [cell.label for cell in found])),
-        crossing=evaluation.crossing(cells) if kind(cells) == "number" else None,
+        crossing=evaluation.crossing(cells) if keys == ("encoder",) else None,
     )
     with files.replacing(Path(layout.study(study, "scores.csv"))) as partial:
         lines = pd.DataFrame(evaluation.lines(cells))
@@ -285,7 +285,7 @@ class Evaluation:
         return {"difference": float(values.mean()), "low": low, "high": high, "p": p}
 
     def crossing(self, cells: Sequence[Cell]) -> results.Crossing | None:
-        """Find where the student stops helping, along the checkpoints of a teacher."""
+        """Find where the student stops helping, along teachers from bad to good."""
         arms = [self.arms(cell) for cell in cells]
         teachers = np.stack([one[TEACHER].values("accuracy") for one in arms])
         gains = np.stack([one["student"].values("accuracy") for one in arms]) - teachers

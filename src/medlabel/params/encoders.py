@@ -138,6 +138,10 @@ class Locked(Encoder):
         description="Edges in pixels at which the tower sees each image, the largest first; it is "
         "a multiple of the others. The features of all are joined.",
     )
+    middle: str | None = Field(
+        description="Name of a part of the tower, such as `blocks.3`, whose output helps to tell "
+        "findings: texture and contrast, which the tower's end no longer knows. Null: none."
+    )
     pretrainings: Count = Field(description="Times that the heads are trained, from other starts.")
     phantom_sizes: list[Count] = Field(
         min_length=1, description="Edges in pixels at which phantoms are drawn to learn from."

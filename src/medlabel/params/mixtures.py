@@ -63,6 +63,11 @@ class Mixture(Part):
         description="2 makes a mixture of every two of the classes, named <mixture>.<one>.<other>; "
         "a study that names this mixture runs on all of them.",
     )
+    published: str | None = Field(
+        default=None,
+        description="The dataset in resources/published_results.csv whose published teachers and "
+        "students stand beside ours; null: none.",
+    )
     classes: list[MixtureClass] = Field(min_length=2, description="The classes, in label order.")
 
     @model_validator(mode="after")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import pandas as pd
 
+from medlabel.evaluate import published
 from medlabel.evaluate.results import Arm, CellResult, Metric, StudyResult
 from medlabel.params import Published
 from medlabel.report.sources import Source
@@ -23,10 +25,6 @@ from medlabel.report.text import (
 )
 
 HEADLINES: tuple[Metric, ...] = ("accuracy", "auc")
-# The capstone study, whose effect `main` reproduces on images that are at hand.
-CAPSTONE = "breast_chest"
-CAPSTONE_CLASSES = {"breast", "chest"}
-CAPSTONE_TRIVIAL = 0.5  # 546 + 546 and 234 + 234 images
 
 
 def alike(study: StudyResult) -> Table:
@@ -84,12 +82,16 @@ def otherwise(study: StudyResult) -> Table:
     )
 
 
-def capstone(study: StudyResult, source: Source, published: pd.DataFrame) -> Table:
-    """Put the capstone study's numbers beside those of one cell on the same kinds of image."""
-    cell = study.cells[0]
-    ours = len(study.cells) == 1 and cell.taught and set(cell.classes) == CAPSTONE_CLASSES
-    rows = [*_our_rows(cell), *_their_rows(published)] if ours and not cell.phantom else []
-    return Table("Beside the published study", _caveat(source) if rows else "", rows)
+def taught(study: StudyResult, source: Source, table: pd.DataFrame) -> Table:
+    """Put published teachers and students beside those of a study on the same kinds of image."""
+    mixture = source.mixture
+    rows = published.teaching(mixture.published if mixture else None, table)
+    alone = len(study.by_images) == 1 and study.taught and len(rows) > 0
+    return Table(
+        "Beside published teachers and students",
+        _caveat(source) if alone else "",
+        [*itertools.chain(*map(_our_rows, study.cells)), *_their_rows(rows)] if alone else [],
+    )
 
 
 def _our_rows(cell: CellResult) -> Iterator[dict[str, str]]:
@@ -100,28 +102,33 @@ def _our_rows(cell: CellResult) -> Iterator[dict[str, str]]:
     notes: dict[Arm, str] = {"teacher": "", "student": f"; gain {gains}"}
     for arm, note in notes.items():
         yield {
-            "Model": str(cell.encoder),
+            "Model": cell.label if cell.label != cell.images else str(cell.encoder),
             "What": f"{arm}, held-out images",
-            "Accuracy (%)": value("accuracy", cell.arms[arm]["accuracy"].mean),
+            **{heading(one): value(one, cell.arms[arm][one].mean) for one in HEADLINES},
             "Trivial (%)": value("accuracy", cell.trivial_accuracy),
             "Source": "this study",
             "Note": f"mean, {cell.repeats}{note}",
         }
 
 
-def _their_rows(published: pd.DataFrame) -> Iterator[dict[str, str]]:
-    theirs = published[published["dataset"] == CAPSTONE]
-    for row in theirs.to_dict("records"):
-        gained = row["acc"] is None  # the source gives the gain alone
-        score = f"gain {points(row['gain'], 0)}" if gained else value("accuracy", row["acc"])
+def _their_rows(rows: pd.DataFrame) -> Iterator[dict[str, str]]:
+    for row in rows.to_dict("records"):
+        scores: dict[Metric, float | None] = {"accuracy": row["acc"], "auc": row["auc"]}
+        told = {heading(one): value(one, found) if found else NONE for one, found in scores.items()}
+        if row["gain"] is not None:  # the source gives the gain alone
+            told[heading("accuracy")] = f"gain {points(row['gain'], 0)}"
         yield {
             "Model": row["model"],
-            "What": readable(row["recipe"]),
-            "Accuracy (%)": score,
-            "Trivial (%)": value("accuracy", CAPSTONE_TRIVIAL),
+            "What": readable(row["recipe"]) + _pixels(row["image_size"]),
+            **told,
+            "Trivial (%)": NONE,
             "Source": row["source"],
             "Note": row["note"] or "",
         }
+
+
+def _pixels(size: str | None) -> str:
+    return f", {size.replace('->', '→')} px" if size else ""
 
 
 def _caveat(source: Source) -> str:
@@ -129,6 +136,6 @@ def _caveat(source: Source) -> str:
     assert mixture is not None
     by = encoder.model if isinstance(encoder, Published) else "taught here by phantoms"
     return (
-        f"For orientation only. Theirs: ChestMNIST and BreastMNIST, with OpenAI's ViT-L/14. Ours: "
+        f"For orientation only: other images, teachers and recipes. Ours: "
         f"{', '.join(mixture.datasets)}, with a teacher {by}."
     )

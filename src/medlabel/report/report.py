@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
+
 from medlabel.evaluate import published
 from medlabel.evaluate.results import StudyResult
 from medlabel.layout import Layout
@@ -49,39 +51,43 @@ def write(params: Params, study: str, layout: Layout, published_table: Path) -> 
     folder = Path(layout.study(study, "figures"))
     shutil.rmtree(folder, ignore_errors=True)
     figures = {}
-    drawings = [_main(found), *_more(found, sources)]
+    theirs = published.read(published_table)
+    drawings = [*_main(found, sources[0], theirs), *_more(found, sources)]
     for name, caption, draw in track(drawings, "draw figures", len(drawings)):
         targets = [folder / f"{name}{suffix}" for suffix in SUFFIXES]
         draw(targets)
         figures[name] = targets[0], caption
-    contents = tables.build(found, sources, published.read(published_table))
+    contents = tables.build(found, sources, theirs)
     markdown = Path(layout.study(study, "tables.md"))
     table.write(summary.title(found), summary.summarise(found), contents, markdown)
     page.write(found, sources, figures, contents, Path(layout.study(study, "report.html")))
 
 
-def _main(study: StudyResult) -> Drawing:
-    """Choose the study's own figure by its kind of axis."""
+def _main(study: StudyResult, first: Source, theirs: pd.DataFrame) -> Iterator[Drawing]:
+    """Choose the study's own figures by its kind of axis."""
     if study.kind == "none" and study.taught:
         caption = (
             "What the student gains on its teacher, repeat by repeat; and each arm's own accuracy "
             "beside its controls."
         )
-        return "boxplots", caption, partial(boxplots.draw, study)
-    if study.kind == "number":
+        yield "boxplots", caption, partial(boxplots.draw, study)
+    elif study.kind == "matrix":
+        caption = "What the student gains on its teacher in every combination."
+        yield "matrix", caption, partial(matrix.draw, study)
+    elif study.kind != "number":
+        caption = (
+            "Scores of every cell, each repeat and the mean with its interval. Overlapping "
+            "intervals are not progress."
+        )
+        yield "intervals", caption, partial(intervals.draw, study)
+    if study.along_teachers:
         caption = (
             "The student's accuracy against its teacher's: above the line, and in the shaded part, "
             "the student helps."
         )
-        return "curve", caption, partial(curve.draw, study)
-    if study.kind == "matrix":
-        caption = "What the student gains on its teacher in every combination."
-        return "matrix", caption, partial(matrix.draw, study)
-    caption = (
-        "Scores of every cell, each repeat and the mean with its interval. Overlapping intervals "
-        "are not progress."
-    )
-    return "intervals", caption, partial(intervals.draw, study)
+        dataset = first.mixture.published if first.mixture else None
+        beside = published.taught(dataset, theirs)
+        yield "curve", caption, partial(curve.draw, study, published=beside)
 
 
 def _more(study: StudyResult, sources: Sequence[Source]) -> Iterator[Drawing]:

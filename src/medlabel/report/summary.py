@@ -34,7 +34,7 @@ def summarise(study: StudyResult) -> str:
 def _summarise_grid(study: StudyResult) -> str:
     gains = [cell.gains["accuracy"] for cell in study.cells]
     best = max(study.cells, key=lambda cell: cell.arms["student"]["accuracy"].mean)
-    crossing = f" {tell_crossing(study)}" if study.kind == "number" else ""
+    crossing = f" {tell_crossing(study)}" if study.along_teachers else ""
     drawn = sum(cell.phantom for cell in study.cells)
     phantoms = f" {drawn} of the cells hold PHANTOM images." if drawn and not study.phantom else ""
     return (

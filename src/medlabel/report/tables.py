@@ -24,7 +24,7 @@ def build(study: StudyResult, sources: Sequence[Source], published: pd.DataFrame
         _comparisons(study),
         beside.alike(study),
         beside.otherwise(study),
-        beside.capstone(study, sources[0], published),
+        beside.taught(study, sources[0], published),
         *_classes(study),
         _trainings(study, sources),
     ]
@@ -68,7 +68,7 @@ def _range(metric: Metric, low: float, high: float) -> str:
 
 def _gains(study: StudyResult) -> Table:
     metrics: Sequence[Metric] = tuple(METRICS) if len(study.cells) == 1 else beside.HEADLINES
-    crossing = f" {tell_crossing(study)}" if study.kind == "number" else ""
+    crossing = f" {tell_crossing(study)}" if study.along_teachers else ""
     return Table(
         title="Gain of the student on its teacher",
         note=f"Student {MINUS} teacher, paired by pretraining and seed; accuracies in percentage "

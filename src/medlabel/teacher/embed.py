@@ -19,8 +19,8 @@ from medlabel.data import archive, mixtures, vectors
 from medlabel.data.pixels import Pixels, Projection
 from medlabel.params import AnyEncoder, Mixture, Runtime
 from medlabel.progress import track
-from medlabel.teacher import encoder, runtime, tower
-from medlabel.teacher.store import Numbers, RowStore
+from medlabel.teacher import encoder, locked, runtime, tower
+from medlabel.teacher.store import Embeddings, Numbers, RowStore
 
 ROWS_PER_GROUP = 8192
 
@@ -113,6 +113,7 @@ def embed(
         for name, part in images.groupby("dataset")
     }
     recipes, stores = {}, {}
+    alike: dict[Any, dict[str, Path]] = {}
     for reference, folder in references.items():
         manifest = encoder.inspect(folder)
         recipes[reference] = _recipe(manifest, precision, where, engine, threads)
@@ -120,8 +121,12 @@ def embed(
             name: _store(cache, recipes[reference], one, manifest.dimension)
             for name, one in wanted.items()
         }
-        tower_of = partial(_runner, manifest.folder, where, engine, precision, threads)
-        _fill(stores[reference], wanted, settings.batch_size, manifest.preprocessing, tower_of)
+        shared = locked.shared(manifest.config, manifest.folder / encoder.WEIGHTS) or reference
+        alike.setdefault((shared, manifest.preprocessing), {})[reference] = folder
+    for (_, expected), folders in alike.items():
+        prepare = partial(_Towers.build, folders, where, engine, precision, threads)
+        group = {reference: stores[reference] for reference in folders}
+        _fill(group, wanted, settings.batch_size, expected, prepare)
     datasets = {name: one.source.sha256 for name, one in wanted.items()}
     _write(target, wanted, stores, {"datasets": datasets, "references": recipes})
 
@@ -161,36 +166,73 @@ def _store(cache: Path, recipe: Mapping[str, Any], wanted: _Wanted, dimension: i
     return RowStore(cache, key, wanted.count, dimension)
 
 
-def _runner(
-    folder: Path,
-    device: torch.device,
-    engine: Runtime,
-    precision: runtime.Precision,
-    threads: int,
-    example: torch.Tensor,
-) -> runtime.Runner:
-    network = runtime.ImageSide(encoder.load(folder, device).model)
-    return runtime.compiled(network, example, engine, precision, threads)
+@dataclass(frozen=True)
+class _Towers:
+    """Image towers of encoders that differ in their heads alone: the trunk runs once for all.
+
+    Attributes
+    ----------
+    runner
+        The trunk, or the whole of a single tower.
+    device, projects
+        What makes each encoder's embeddings of the runner's output, not normalised, and where.
+    """
+
+    runner: runtime.Runner
+    device: torch.device
+    projects: Mapping[str, Callable[[torch.Tensor], torch.Tensor]]
+
+    @classmethod
+    def build(
+        cls,
+        folders: Mapping[str, Path],
+        device: torch.device,
+        engine: Runtime,
+        precision: runtime.Precision,
+        threads: int,
+        example: torch.Tensor,
+    ) -> _Towers:
+        models = {name: encoder.load(folder, device).model for name, folder in folders.items()}
+        first = next(iter(models.values()))
+        if isinstance(first, locked.Locked):
+            network: torch.nn.Module = first.visual.scales()
+            projects = {name: one.visual.project for name, one in models.items()}
+        else:
+            network = runtime.ImageSide(first)
+            projects = dict.fromkeys(models, torch.nn.Identity())
+        runner = runtime.compiled(network, example, engine, precision, threads)
+        return cls(runner, device, projects)
+
+    def embed(self, batch: torch.Tensor) -> dict[str, Embeddings]:
+        """Return the embeddings by each encoder, of length 1 (L2 norm)."""
+        with torch.inference_mode():
+            seen = torch.from_numpy(self.runner.compute(batch)).to(self.device)
+            return {
+                name: torch.nn.functional.normalize(project(seen), dim=-1).cpu().numpy()
+                for name, project in self.projects.items()
+            }
 
 
 def _fill(
-    stores: Mapping[str, RowStore],
+    stores: Mapping[str, Mapping[str, RowStore]],
     wanted: Mapping[str, _Wanted],
     batch_size: int,
     expected: tower.Preprocessing,
-    prepare: Callable[[torch.Tensor], runtime.Runner],
+    prepare: Callable[[torch.Tensor], _Towers],
 ) -> None:
-    """Compute what the stores lack; the network is built only if there is any."""
-    runner = None
-    for name, store in stores.items():
-        missing = store.missing(wanted[name].numbers)
-        batches = wanted[name].batches(missing, batch_size)
+    """Compute what any of the stores lacks; the networks are built only if there is any."""
+    towers = None
+    for name, one in wanted.items():
+        lacking = [store[name].missing(one.numbers) for store in stores.values()]
+        missing = np.logical_or.reduce(lacking)
+        batches = one.batches(missing, batch_size)
         for numbers, pixels in track(
             batches, f"embed {name}", -(-int(missing.sum()) // batch_size)
         ):
             batch = tower.preprocess(pixels, expected)
-            runner = runner or prepare(batch)
-            store.write(numbers, runner.embed(batch))
+            towers = towers or prepare(batch)
+            for reference, embeddings in towers.embed(batch).items():
+                stores[reference][name].write(numbers, embeddings)
 
 
 def _write(

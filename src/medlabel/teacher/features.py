@@ -49,7 +49,7 @@ class Captioned:
     Attributes
     ----------
     features
-        float32 of shape (n, views, features); each scale's have length 1.
+        float32 of shape (n, views, features), as `trunks.Scales` gives them.
     table
         kind, finding, caption, and whether the caption names the finding.
     """
@@ -122,6 +122,7 @@ class Extractor:
             "tower": {**self.tower.facts, **self.tower.architecture},
             "preprocessing": str(self.preprocessing),
             "edges": self.settings.edges,
+            "middle": self.settings.middle,
             "precision": self.settings.precision,
             "runtime": [self.engine, "" if self.engine == "auto" else runtime.version(self.engine)],
             "threads": self.threads,
@@ -150,7 +151,9 @@ class Extractor:
         return np.concatenate(found)
 
     def _compile(self, example: torch.Tensor) -> runtime.Runner:
-        network = trunks.Scales(self.tower.trunk, self.settings.edges).eval().to(self.device)
+        settings = self.settings
+        network = trunks.Scales(self.tower.trunk, settings.edges, settings.middle)
+        network.eval().to(self.device)
         precision: Any = "bf16" if self.settings.precision == "bf16" else "fp32"
         return runtime.compiled(network, example, self.engine, precision, self.threads)
 

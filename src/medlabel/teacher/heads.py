@@ -21,36 +21,54 @@ from medlabel.errors import MedlabelError
 from medlabel.params import Locked
 from medlabel.progress import track
 from medlabel.randomness import stream, torch_seed
-from medlabel.teacher import encoder, features, locked, towers, wordvectors
+from medlabel.teacher import encoder, features, locked, towers, trunks, wordvectors
 from medlabel.teacher.features import Captioned, Extractor, Source
 
 logger = logging.getLogger("medlabel")
+
+Rows = npt.NDArray[np.int64]
 
 HIGHEST_LOGIT_SCALE = 100.0  # Radford et al. 2021, section 2.5
 FIRST_LOGIT_SCALE = 1 / 0.07  # there too
 NEGLIGIBLE = 1e-4  # of the largest singular value: directions below are rounding
 # More than likeliest: else how a kind is worded outweighs what is found in it.
 FINDING_EMPHASIS = 2.0
+# Findings are small: of what a smaller scale says of them, more is of the kind.
+SMALLER_SCALES = 0.5
 SCALES = np.geomspace(0.1, 1000, 81)  # of finding logits, tried on validation phantoms
 
 
 @dataclass(frozen=True)
 class Words:
-    """Captions as tokens, gathered by what they are about.
+    """Captions, gathered by what they are about: numbers of sentences.
 
     Attributes
     ----------
     kinds
-        For each kind, all its captions: int64 (captions, context length).
+        For each kind, all its captions: int64 (captions,).
     findings
         For each kind and finding, the captions that name it.
     silent
         For each kind, the captions that name no finding.
     """
 
-    kinds: list[torch.Tensor]
-    findings: list[torch.Tensor]
-    silent: list[torch.Tensor]
+    kinds: list[Rows]
+    findings: list[Rows]
+    silent: list[Rows]
+
+
+class _Sentences:
+    """Sentences as the heads of a text tower read them, looked up once where there is room."""
+
+    def __init__(self, text: locked.TextTower, tokens: torch.Tensor) -> None:
+        self.text, self.tokens = text, tokens
+        self.read = None if text.sequential else text.look_up(tokens)
+
+    def __getitem__(self, rows: Rows) -> tuple[torch.Tensor, ...]:
+        chosen = torch.from_numpy(rows)
+        if self.read is None:
+            return self.text.look_up(self.tokens[chosen])
+        return tuple(one[chosen] for one in self.read)
 
 
 @dataclass(frozen=True)
@@ -160,23 +178,29 @@ class _Training:
         self.settings, self.tower, self.vectors = settings, tower, vectors
         self.seed, self.number = seed, run
         self.groups = Groups.of(train_on.table)
-        self.tokenizer = wordvectors.Tokenizer(vectors.tokenizer, locked.CONTEXT_LENGTH)
-        self.words = _words(train_on.table, self.groups, self.tokenizer)
+        captions, self.words = _words(train_on.table, self.groups)
         self.vocabulary = sorted({w for one in train_on.table["caption"] for w in words_of(one)})
         count, views, length = train_on.features.shape
+        self.last = len(settings.edges) * trunks.length(tower.trunk, settings.edges[0])
         self.images = torch.from_numpy(train_on.features.reshape(count * views, length))
         self.kind = torch.from_numpy(np.repeat(self.groups.kind, views))
-        self.finding = torch.from_numpy(np.repeat(self.groups.finding, views))
-        self.network = self._network(length)
+        self.network = self._network(torch.from_numpy(train_on.features[:, 0]))
+        tokenizer = wordvectors.Tokenizer(vectors.tokenizer, locked.CONTEXT_LENGTH)
+        self.sentences = _Sentences(self.network.text, tokenizer(captions))
         self.truth = Groups.of(val.table, self.groups)
         self.centred = torch.from_numpy(val.features[:, 0]) - self.network.visual.centre
         self.curve: list[dict[str, float]] = []
 
-    def _network(self, length: int) -> locked.Locked:
-        centre, directions, self.targets = self._means()
+    def _network(self, plain: torch.Tensor) -> locked.Locked:
+        centre, directions, self.targets = self._means(plain)
         settings, rank = self.settings, directions.shape[1]
         visual = locked.ImageTower(
-            self.tower.trunk, settings.edges, length, settings.embed_dim, rank
+            self.tower.trunk,
+            settings.edges,
+            settings.middle,
+            (plain.shape[1], self.last),
+            settings.embed_dim,
+            rank,
         )
         visual.centre.copy_(centre)
         visual.directions.copy_(directions)
@@ -187,18 +211,34 @@ class _Training:
         network.logit_scale.data.fill_(math.log(FIRST_LOGIT_SCALE))
         return network
 
-    def _means(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return the centre, the directions in which findings differ, and the findings in them."""
-        by_kind = _means_by(self.images, self.kind, len(self.groups.kinds))
-        by_finding = _means_by(self.images, self.finding, len(self.groups.findings))
-        apart = by_finding - by_kind[torch.from_numpy(self.groups.kind_of_finding)]
-        # Findings are small: what a smaller scale says of them is of the kind.
-        apart[:, apart.shape[1] // len(self.settings.edges) :] = 0
+    def _means(self, plain: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the centre, the directions in which findings differ, and the findings in them.
+
+        Parameters
+        ----------
+        plain
+            Features of the images as they were drawn: other views move what a finding shows.
+        """
+        groups = self.groups
+        finding, of = torch.from_numpy(groups.finding), torch.from_numpy(groups.kind_of_finding)
+        by_finding = _means_by(plain, finding, len(groups.findings))
+        by_kind = _means_by(plain, torch.from_numpy(groups.kind), len(groups.kinds))
+        apart = (by_finding - by_kind[of]) * self._say(plain.shape[1])
         _, sizes, rows = torch.linalg.svd(apart, full_matrices=False)
         directions = rows[sizes > NEGLIGIBLE * sizes[0]].T
         # Of length 1 each, or words would not learn the findings that differ but little.
         targets = functional.normalize(apart @ directions, dim=1)
-        return by_kind.mean(dim=0), directions, targets
+        centre = _means_by(self.images, self.kind, len(groups.kinds)).mean(dim=0)
+        return centre, directions, targets
+
+    def _say(self, length: int) -> torch.Tensor:
+        """Return the weight of every feature in what tells findings."""
+        scales = len(self.settings.edges)
+        weights = torch.tensor([1.0] + [SMALLER_SCALES] * (scales - 1))
+        middle = (length - self.last) // scales
+        return torch.cat(
+            [weights.repeat_interleave(self.last // scales), weights.repeat_interleave(middle)]
+        )
 
     def run(self) -> tuple[locked.Locked, dict[str, Any]]:
         """Train, and return the network with the record of its training."""
@@ -230,7 +270,8 @@ class _Training:
 
     def _loss(self, rows: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         network = self.network
-        kinds = network.text.kinds_of(_one_of_each(self.words.kinds, rng))
+        captions = _one_of_each(self.words.kinds, np.arange(len(self.words.kinds)), rng)
+        kinds = network.text.kinds_of(self.sentences[captions])
         given = functional.dropout(
             self.images[rows] - network.visual.centre, self.settings.dropout, training=True
         )
@@ -260,8 +301,8 @@ class _Training:
         self.network.text.train()
         for _ in range(steps):
             chosen = rng.integers(len(groups), size=self.settings.pairs)
-            tokens = torch.stack([groups[one][rng.integers(len(groups[one]))] for one in chosen])
-            said = self.network.text.findings_of(tokens)
+            captions = _one_of_each(groups, chosen, rng)
+            said = self.network.text.findings_of(self.sentences[captions])
             loss = (said - targets[torch.from_numpy(chosen)]).square().sum(dim=-1).mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -274,7 +315,9 @@ class _Training:
         """Note the loss, and how many validation phantoms are given their kind."""
         self.network.eval()
         images = self.network.visual.kinds_of(self.centred)
-        said = [self.network.text.kinds_of(one).mean(dim=0) for one in self.words.kinds]
+        said = [
+            self.network.text.kinds_of(self.sentences[one]).mean(dim=0) for one in self.words.kinds
+        ]
         found = (images @ functional.normalize(torch.stack(said), dim=-1).T).argmax(dim=1)
         right = float((found.numpy() == self.truth.kind).mean())
         self.curve.append({"epoch": epoch, "loss": loss, "validation_accuracy": right})
@@ -289,7 +332,10 @@ class _Training:
             How many of them are given the finding that they show, among those of their kind.
         """
         said = torch.stack(
-            [self.network.text.findings_of(one).mean(dim=0) for one in self.words.findings]
+            [
+                self.network.text.findings_of(self.sentences[one]).mean(dim=0)
+                for one in self.words.findings
+            ]
         )
         known = self.truth.finding >= 0
         if not known.any():
@@ -334,22 +380,29 @@ def words_of(sentence: str) -> list[str]:
     return cleaned.split()
 
 
-def _words(table: pd.DataFrame, groups: Groups, tokenizer: wordvectors.Tokenizer) -> Words:
+def _words(table: pd.DataFrame, groups: Groups) -> tuple[list[str], Words]:
     """Gather captions; where none is of a group, its name stands for one."""
+    numbers: dict[str, int] = {}
 
-    def said(chosen: pd.Series[bool], name: str) -> torch.Tensor:
-        return tokenizer(sorted(set(table.loc[chosen, "caption"])) or [name])
+    def said(chosen: pd.Series[bool], name: str) -> Rows:
+        sentences = sorted(set(table.loc[chosen, "caption"])) or [name]
+        return np.array([numbers.setdefault(one, len(numbers)) for one in sentences])
 
     kind, finding, named = table["kind"], table["finding"], table["named"]
-    return Words(
+    words = Words(
         [said(kind == one, one) for one in groups.kinds],
         [said((kind == k) & (finding == one) & named, one) for k, one in groups.findings],
         [said((kind == one) & ~named, one) for one in groups.kinds],
     )
+    return list(numbers), words
 
 
-def _one_of_each(captions: list[torch.Tensor], rng: np.random.Generator) -> torch.Tensor:
-    return torch.stack([one[int(rng.integers(len(one)))] for one in captions])
+def _one_of_each(groups: list[Rows], chosen: Rows, rng: np.random.Generator) -> Rows:
+    """Return a caption of each of the chosen groups."""
+    sizes = np.array([len(one) for one in groups])
+    first = np.concatenate([[0], sizes[:-1].cumsum()])
+    rows: Rows = np.concatenate(groups)[first[chosen] + rng.integers(sizes[chosen])]
+    return rows
 
 
 def _means_by(values: torch.Tensor, group: torch.Tensor, groups: int) -> torch.Tensor:
@@ -375,6 +428,7 @@ def _config(settings: Locked, tower: towers.Tower, dimension: int) -> dict[str, 
                 {
                     "tower": dict(tower.architecture),
                     "edges": settings.edges,
+                    "middle": settings.middle,
                     "hidden": settings.hidden,
                     "text": settings.text,
                 }

@@ -6,7 +6,7 @@ images lie. An embedding has three parts:
 * *kinds*: a linear map of the features, of length 1, trained to tell kinds of image apart;
 * *findings*: the features in the few directions in which the findings of a kind differ. These
   directions are differences of means, not trained: a trained one learns what only drawings show.
-  The largest scale alone has a say in them;
+  Features of the middle of the trunk, which see texture and contrast, have their say in them;
 * *rest*: one coordinate that brings all sentences to the same length, so that a sentence without a
   finding loses nothing against one with.
 
@@ -15,8 +15,11 @@ The features of each scale have length 1, and the mean over kinds is subtracted.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +30,7 @@ from torch.nn import functional
 from medlabel.teacher import trunks, wordvectors
 
 CONFIG_KEY = "locked_cfg"
+TRUNK = "visual.trunk."  # names of its tensors begin so
 CONTEXT_LENGTH = 64
 HEADS = 4  # of the transformer block
 TEXT_DROPOUT = 0.2
@@ -38,10 +42,10 @@ class ImageTower(trunks.Scales):
 
     Parameters
     ----------
-    trunk, edges
+    trunk, edges, middle
         As `trunks.Scales` has them.
     features
-        Of all scales together.
+        Of all scales together, and of these those of the trunk's end, from which kinds are told.
     kinds, findings
         Length of the parts of an embedding.
     """
@@ -51,20 +55,32 @@ class ImageTower(trunks.Scales):
     finding_weight: torch.Tensor
 
     def __init__(
-        self, trunk: nn.Module, edges: Sequence[int], features: int, kinds: int, findings: int
+        self,
+        trunk: nn.Module,
+        edges: Sequence[int],
+        middle: str | None,
+        features: tuple[int, int],
+        kinds: int,
+        findings: int,
     ) -> None:
-        super().__init__(trunk, edges)
-        self.kinds = nn.Linear(features, kinds)
-        self.register_buffer("centre", torch.zeros(features))
-        self.register_buffer("directions", torch.zeros(features, findings))
+        super().__init__(trunk, edges, middle)
+        every, last = features
+        self.kinds = nn.Linear(last, kinds)
+        self.register_buffer("centre", torch.zeros(every))
+        self.register_buffer("directions", torch.zeros(every, findings))
         self.register_buffer("finding_weight", torch.ones(()))
+
+    def scales(self) -> trunks.Scales:
+        """Return the trunk without the maps: `project` makes embeddings of what it gives."""
+        return trunks.Scales(self.trunk, self.edges, self.middle).eval()
 
     def kinds_of(self, centred: torch.Tensor) -> torch.Tensor:
         """Return the part that tells kinds, of length 1, from centred features.
 
         Features of length 1 have entries too small for a layer to learn at its usual rate.
         """
-        return functional.normalize(self.kinds(centred * math.sqrt(self.kinds.in_features)), dim=-1)
+        last = self.kinds.in_features
+        return functional.normalize(self.kinds(centred[:, :last] * math.sqrt(last)), dim=-1)
 
     def project(self, features: torch.Tensor) -> torch.Tensor:
         """Turn features into embeddings."""
@@ -99,15 +115,21 @@ class TextHead(nn.Module):
             nn.Linear(length, hidden), nn.ReLU(), nn.Dropout(TEXT_DROPOUT), nn.Linear(hidden, out)
         )
 
-    def forward(self, vectors: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
-        """Return (n, out) from vectors (n, tokens, length) and where there are tokens at all."""
-        if self.block is not None:
+    def forward(self, vectors: torch.Tensor, given: torch.Tensor | None = None) -> torch.Tensor:
+        """Return (n, out) from vectors (n, tokens, length) and where there are tokens at all.
+
+        Vectors (n, length) are those of whole sentences, from `mean`.
+        """
+        if self.block is not None and given is not None:
             vectors = self.block(vectors + self.positions, src_key_padding_mask=~given)
-        weights = given.float().unsqueeze(-1)
-        pooled: torch.Tensor = self.maps(
-            (vectors * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
-        )
+        pooled: torch.Tensor = self.maps(vectors if given is None else mean(vectors, given))
         return pooled
+
+
+def mean(vectors: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
+    """Return the mean (n, length) of the vectors (n, tokens, length) where there are tokens."""
+    weights = given.float().unsqueeze(-1)
+    return (vectors * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
 
 
 class TextTower(nn.Module):
@@ -121,28 +143,31 @@ class TextTower(nn.Module):
     ) -> None:
         super().__init__()
         self.register_buffer("table", table.half())
-        sequential = text == "transformer"
-        self.kinds = TextHead(table.shape[1], hidden, kinds, sequential)
-        self.findings = TextHead(table.shape[1], hidden, findings, sequential)
+        self.sequential = text == "transformer"
+        self.kinds = TextHead(table.shape[1], hidden, kinds, self.sequential)
+        self.findings = TextHead(table.shape[1], hidden, findings, self.sequential)
         self.register_buffer("finding_weight", torch.ones(()))
 
-    def kinds_of(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return what tokens (n, context length) say of the kind, not normalised."""
-        said: torch.Tensor = self.kinds(*self._vectors(tokens))
-        return said
-
-    def findings_of(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return what tokens say of the finding, before its weight."""
-        said: torch.Tensor = self.findings(*self._vectors(tokens))
-        return said
-
-    def _vectors(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def look_up(self, tokens: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return what the heads read of tokens (n, context length), which no training changes."""
         given = tokens != wordvectors.PADDING
-        return self.table[tokens].float() * given.unsqueeze(-1), given
+        vectors = self.table[tokens].float() * given.unsqueeze(-1)
+        return (vectors, given) if self.sequential else (mean(vectors, given),)
+
+    def kinds_of(self, read: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return what sentences, looked up, say of the kind, not normalised."""
+        said: torch.Tensor = self.kinds(*read)
+        return said
+
+    def findings_of(self, read: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return what sentences, looked up, say of the finding, before its weight."""
+        said: torch.Tensor = self.findings(*read)
+        return said
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Embed sentences: the finding part is at most `LONGEST_FINDING` long before its weight."""
-        kinds, findings = self.kinds_of(tokens), self.findings_of(tokens)
+        read = self.look_up(tokens)
+        kinds, findings = self.kinds_of(read), self.findings_of(read)
         length = findings.norm(dim=-1, keepdim=True)
         findings = findings * (LONGEST_FINDING / length.clamp(min=LONGEST_FINDING))
         rest = (LONGEST_FINDING**2 - findings.square().sum(dim=-1, keepdim=True)).clamp(min=0)
@@ -189,6 +214,26 @@ class Locked(nn.Module):
         return functional.normalize(found, dim=-1) if normalize else found
 
 
+def shared(config: Mapping[str, Any], weights: Path) -> str | None:
+    """Return a digest of all that comes before the heads of an encoder; None where none is locked.
+
+    Encoders that agree in it differ in their heads alone.
+    """
+    from safetensors import safe_open
+
+    if CONFIG_KEY not in config:
+        return None
+    digest = hashlib.sha256(
+        json.dumps([config[CONFIG_KEY][one] for one in ("tower", "edges", "middle")]).encode()
+    )
+    with safe_open(weights, framework="numpy") as tensors:
+        for name in sorted(tensors.keys()):
+            if name.startswith(TRUNK):
+                digest.update(name.encode())
+                digest.update(tensors.get_tensor(name).tobytes())
+    return digest.hexdigest()
+
+
 def build(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Locked:
     """Build a network from what its folder holds.
 
@@ -199,9 +244,14 @@ def build(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Loc
     """
     settings = config[CONFIG_KEY]
     features, findings = tensors["visual.directions"].shape
-    kinds = len(tensors["visual.kinds.bias"])
+    kinds, last = tensors["visual.kinds.weight"].shape
     visual = ImageTower(
-        trunks.build(settings["tower"]), settings["edges"], features, kinds, findings
+        trunks.build(settings["tower"]),
+        settings["edges"],
+        settings["middle"],
+        (features, last),
+        kinds,
+        findings,
     )
     text = TextTower(tensors["text.table"], settings["hidden"], kinds, findings, settings["text"])
     network = Locked(visual, text, bytes(tensors["tokenizer"].numpy()))

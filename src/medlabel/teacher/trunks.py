@@ -53,6 +53,12 @@ def timm_network(name: str, edge: int | None, classes: int = 0, **options: Any) 
     return timm.create_model(name, num_classes=classes, **options)
 
 
+def length(trunk: nn.Module, edge: int) -> int:
+    """Return the number of features that a trunk gives of an image."""
+    with torch.inference_mode():
+        return int(trunk(torch.zeros(1, 3, edge, edge)).shape[1])
+
+
 class Scales(nn.Module):
     """A trunk that sees each image at several scales.
 
@@ -62,24 +68,53 @@ class Scales(nn.Module):
         Maps (n, 3, edge, edge) to (n, features).
     edges
         In pixels, the largest first; it is a multiple of the others.
+    middle
+        Name of a module of the trunk, whose output is averaged over the image: (n, channels, rows,
+        columns), or (n, tokens, channels). None: the trunk's own features alone.
+
+    Raises
+    ------
+    MedlabelError
+        When the trunk has no such module.
     """
 
-    def __init__(self, trunk: nn.Module, edges: Sequence[int]) -> None:
+    def __init__(self, trunk: nn.Module, edges: Sequence[int], middle: str | None = None) -> None:
         super().__init__()
         self.trunk = trunk
         self.edges = tuple(edges)
+        self.middle = middle
+        if middle is not None:
+            _part(trunk, middle).register_forward_hook(self._keep)
+
+    def _keep(self, _module: nn.Module, _given: Any, output: torch.Tensor) -> None:
+        self.kept = output
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the features of each scale, each of length 1, side by side.
+        """Return the features of each scale side by side, then those of the middle of each.
+
+        Those of a scale, and of its middle, have length 1 each.
 
         Parameters
         ----------
         images
             float32 (n, 3, edge, edge) of the largest edge.
         """
-        largest = self.edges[0]
-        scales = [
-            images if edge == largest else functional.avg_pool2d(images, largest // edge)
-            for edge in self.edges
-        ]
-        return torch.cat([functional.normalize(self.trunk(one), dim=-1) for one in scales], dim=-1)
+        last, middle = [], []
+        for edge in self.edges:
+            factor = self.edges[0] // edge
+            seen = images if factor == 1 else functional.avg_pool2d(images, factor)
+            last.append(functional.normalize(self.trunk(seen), dim=-1))
+            if self.middle is not None:
+                averaged = self.kept.mean(dim=(2, 3) if self.kept.ndim == 4 else 1)
+                middle.append(functional.normalize(averaged, dim=-1))
+        return torch.cat([*last, *middle], dim=-1)
+
+
+def _part(trunk: nn.Module, name: str) -> nn.Module:
+    try:
+        return trunk.get_submodule(name)
+    except AttributeError as error:
+        parts = ", ".join(one for one, _ in trunk.named_modules() if 0 < len(one) < 12)
+        raise MedlabelError(
+            f"middle: {name!r} given, which the tower does not have; it has {parts}."
+        ) from error

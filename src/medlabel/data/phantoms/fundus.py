@@ -204,22 +204,22 @@ def _branch(
     generation: int,
 ) -> None:
     """Grow a branch that leaves a vessel sidewards, wanders, and branches again."""
-    heading += rng.choice((-1, 1)) * between(rng, 0.4, 1.1)
+    heading += (1 if rng.random() < 0.5 else -1) * between(rng, 0.4, 1.1)
     drift = 0.05 * rng.standard_normal()
-    points = [start]
-    for _ in range(int(rng.integers(3, 8))):
-        heading += drift + 0.2 * rng.standard_normal()
-        step = points[-1] + STEP * np.array([np.cos(heading), np.sin(heading)])
-        if np.hypot(*(step - macula)) < FOVEA:
-            break
-        points.append(step)
+    turns = drift + 0.2 * rng.standard_normal(rng.integers(3, 8))
+    headings = heading + turns.cumsum()
+    wander = STEP * np.stack([np.cos(headings), np.sin(headings)], axis=1).cumsum(axis=0)
+    points = np.concatenate([start[np.newaxis], start + wander])
+    aside = points[1:] - macula
+    near = (aside * aside).sum(axis=1) < FOVEA**2
+    points = points[: 1 + int(near.argmax())] if near.any() else points
     if len(points) < 2:
         return
-    lines.append(path(np.array(points)))
-    widths.append(width * np.linspace(1, 0.4, len(points) - 1))
+    lines.append(path(points))
+    widths.append(width * (1 - 0.6 * np.arange(len(points) - 1) / max(len(points) - 2, 1)))
     for joint in points[1:-1:2] if generation < 3 else ():
         finer = width * between(rng, 0.3, 0.7)
-        _branch(rng, lines, widths, joint, heading, finer, macula, generation + 1)
+        _branch(rng, lines, widths, joint, headings[-1], finer, macula, generation + 1)
 
 
 def _signs(
