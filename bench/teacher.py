@@ -24,7 +24,7 @@ from sklearn.metrics import roc_auc_score
 
 from medlabel import compute, files
 from medlabel.data import archive
-from medlabel.teacher import encoder, runtime, tower, words
+from medlabel.teacher import encoder, locked, runtime, tower, words
 
 CAPSTONE = "This is a photo of the {}, and it's a type of organ"
 # The organ in the capstone's template, and the plain name.
@@ -137,16 +137,19 @@ def judged(
     base, _, step = name.partition("@")
     suffix = f"@{step}" if step else ""
     runs = [folder / f"{base}{run}{suffix}" for run in ("", *(f".{n}" for n in range(1, 100)))]
-    scores = [scored(run, images, phrases, device, threads) for run in runs if run.is_dir()]
+    loaded = [encoder.load(run, device) for run in runs if run.is_dir()]
+    seen = [embed(loaded, shown, threads) for _, shown, _ in images.values()]
+    scores = [
+        scored(one, images, dict(zip(images, found, strict=True)), phrases)
+        for one, found in zip(loaded, zip(*seen, strict=True), strict=True)
+    ]
     return pd.DataFrame(scores).mean().to_dict()
 
 
 def scored(
-    folder: Path, images: Any, phrases: pd.DataFrame, device: torch.device, threads: int
+    loaded: encoder.Encoder, images: Any, embeddings: dict[str, np.ndarray], phrases: pd.DataFrame
 ) -> dict[str, float]:
     """Return the scores of one encoder."""
-    loaded = encoder.load(folder, device)
-    embeddings = {name: embed(loaded, shown, threads) for name, (_, shown, _) in images.items()}
 
     def say(sentences: list[str]) -> np.ndarray:
         return words.class_embeddings(loaded, [[one] for one in sentences])
@@ -177,19 +180,30 @@ def scored(
     return result
 
 
-def embed(loaded: encoder.Encoder, shown: list[np.ndarray], threads: int) -> np.ndarray:
-    """Embed images of any sizes."""
-    side, runner, rows = runtime.ImageSide(loaded.model), None, []
-    for first in range(0, len(shown), BATCH):
+def embed(loaded: list[encoder.Encoder], shown: list[np.ndarray], threads: int) -> list[np.ndarray]:
+    """Embed images of any sizes by all trainings of an encoder; a locked tower runs once."""
+    first, runner, rows = loaded[0].model, None, []
+    alone = not isinstance(first, locked.Locked)
+    network = runtime.ImageSide(first) if alone else first.visual.scales()
+    for start in range(0, len(shown), BATCH):
         batch = torch.cat(
             [
-                tower.preprocess(one[None], loaded.manifest.preprocessing)
-                for one in shown[first : first + BATCH]
+                tower.preprocess(one[None], loaded[0].manifest.preprocessing)
+                for one in shown[start : start + BATCH]
             ]
         )
-        runner = runner or runtime.compiled(side, batch, "openvino", "fp32", threads)
-        rows.append(runner.embed(batch))
-    return np.concatenate(rows)
+        runner = runner or runtime.compiled(network, batch, "openvino", "fp32", threads)
+        rows.append(runner.compute(batch))
+    features = torch.from_numpy(np.concatenate(rows))
+    if alone:
+        each = [
+            features,
+            *(torch.from_numpy(embed([one], shown, threads)[0]) for one in loaded[1:]),
+        ]
+    else:
+        with torch.inference_mode():
+            each = [one.model.visual.project(features) for one in loaded]
+    return [torch.nn.functional.normalize(one, dim=-1).numpy() for one in each]
 
 
 if __name__ == "__main__":

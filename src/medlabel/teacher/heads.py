@@ -182,17 +182,19 @@ class _Training:
         self.vocabulary = sorted({w for one in train_on.table["caption"] for w in words_of(one)})
         count, views, length = train_on.features.shape
         self.last = len(settings.edges) * trunks.length(tower.trunk, settings.edges[0])
-        self.images = torch.from_numpy(train_on.features.reshape(count * views, length))
+        every = torch.from_numpy(train_on.features.reshape(count * views, length))
         self.kind = torch.from_numpy(np.repeat(self.groups.kind, views))
-        self.network = self._network(torch.from_numpy(train_on.features[:, 0]))
+        centre = _means_by(every, self.kind, len(self.groups.kinds)).mean(dim=0)
+        self.images = (every - centre)[:, : self.last].contiguous()
+        self.network = self._network(torch.from_numpy(train_on.features[:, 0]), centre)
         tokenizer = wordvectors.Tokenizer(vectors.tokenizer, locked.CONTEXT_LENGTH)
         self.sentences = _Sentences(self.network.text, tokenizer(captions))
         self.truth = Groups.of(val.table, self.groups)
         self.centred = torch.from_numpy(val.features[:, 0]) - self.network.visual.centre
         self.curve: list[dict[str, float]] = []
 
-    def _network(self, plain: torch.Tensor) -> locked.Locked:
-        centre, directions, self.targets = self._means(plain)
+    def _network(self, plain: torch.Tensor, centre: torch.Tensor) -> locked.Locked:
+        directions, self.targets = self._differences(plain)
         settings, rank = self.settings, directions.shape[1]
         visual = locked.ImageTower(
             self.tower.trunk,
@@ -211,8 +213,8 @@ class _Training:
         network.logit_scale.data.fill_(math.log(FIRST_LOGIT_SCALE))
         return network
 
-    def _means(self, plain: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return the centre, the directions in which findings differ, and the findings in them.
+    def _differences(self, plain: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the directions in which findings differ, and the findings in them.
 
         Parameters
         ----------
@@ -228,8 +230,7 @@ class _Training:
         directions = rows[sizes > NEGLIGIBLE * sizes[0]].T
         # Of length 1 each, or words would not learn the findings that differ but little.
         targets = functional.normalize(apart @ directions, dim=1)
-        centre = _means_by(self.images, self.kind, len(groups.kinds)).mean(dim=0)
-        return centre, directions, targets
+        return directions, targets
 
     def _say(self, length: int) -> torch.Tensor:
         """Return the weight of every feature in what tells findings."""
@@ -248,6 +249,7 @@ class _Training:
             [*heads, network.logit_scale],
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
+            fused=True,
         )
         batches = max(1, len(self.images) // settings.pairs)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs * batches)
@@ -272,9 +274,10 @@ class _Training:
         network = self.network
         captions = _one_of_each(self.words.kinds, np.arange(len(self.words.kinds)), rng)
         kinds = network.text.kinds_of(self.sentences[captions])
-        given = functional.dropout(
-            self.images[rows] - network.visual.centre, self.settings.dropout, training=True
-        )
+        # Torch's own dropout draws its numbers one by one, and would take most of the time.
+        dropped = self.settings.dropout
+        keep = rng.random((len(rows), self.last), dtype=np.float32) >= dropped
+        given = self.images[rows] * torch.from_numpy(keep) / (1 - dropped)
         images = network.visual.kinds_of(given)
         logits = network.logit_scale.exp() * images @ functional.normalize(kinds, dim=-1).T
         loss = functional.cross_entropy(logits, self.kind[rows])
@@ -294,6 +297,7 @@ class _Training:
             head.parameters(),
             lr=self.settings.learning_rate,
             weight_decay=self.settings.weight_decay,
+            fused=True,
         )
         steps = self.settings.caption_steps
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
