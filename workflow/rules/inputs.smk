@@ -197,3 +197,15 @@ def provenance_of_study(study):
     """Give where the weights of a study's teachers come from."""
     teachers = dict.fromkeys(t for cell in PARAMS.grids[study] for t in cell.teachers)
     return [f"{LAYOUT.encoder(teacher)}/provenance.json" for teacher in teachers]
+
+
+def words_of_study(study):
+    """Give the words of a study's teachers, with a record of those that they do not know."""
+    taught = (cell for cell in PARAMS.grids[study] if cell.encoder is not None)
+    return sorted(
+        {
+            LAYOUT.words(teacher.name, cell.prompts)
+            for cell in taught
+            for teacher in cell.teachers
+        }
+    )

@@ -51,12 +51,16 @@ class Manifest:
         open_clip's configuration: ``model_cfg`` and ``preprocess_cfg``.
     trained_on
         What its own record says, such as ``"phantoms"``; None where it says nothing.
+    vocabulary
+        The words of the captions that it learnt from, in small letters; None where its record has
+        none.
     """
 
     folder: Path
     config: dict[str, Any]
     weights_sha256: str
     trained_on: str | None
+    vocabulary: frozenset[str] | None
 
     @property
     def dimension(self) -> int:
@@ -123,7 +127,14 @@ def inspect(folder: Path) -> Manifest:
             f"{weights}: expected sha256 {provenance['weights_sha256']} as in {PROVENANCE}, found "
             f"{found}; the file was altered: delete {folder} and run `medlabel {MADE_BY}` again."
         )
-    return Manifest(folder, config, found, provenance.get("trained_on"))
+    learnt = provenance.get("vocabulary")
+    return Manifest(
+        folder,
+        config,
+        found,
+        provenance.get("trained_on"),
+        None if learnt is None else frozenset(learnt),
+    )
 
 
 def load(folder: Path, device: torch.device) -> Encoder:

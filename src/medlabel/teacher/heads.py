@@ -21,7 +21,7 @@ from medlabel.errors import MedlabelError
 from medlabel.params import Locked
 from medlabel.progress import track
 from medlabel.randomness import stream, torch_seed
-from medlabel.teacher import encoder, features, locked, towers, wordvectors
+from medlabel.teacher import encoder, features, locked, towers, vocabulary, wordvectors
 from medlabel.teacher.features import Captioned, Extractor, Source
 
 logger = logging.getLogger("medlabel")
@@ -162,7 +162,8 @@ class _Training:
         self.groups = Groups.of(train_on.table)
         self.tokenizer = wordvectors.Tokenizer(vectors.tokenizer, locked.CONTEXT_LENGTH)
         self.words = _words(train_on.table, self.groups, self.tokenizer)
-        self.vocabulary = sorted({w for one in train_on.table["caption"] for w in words_of(one)})
+        said = train_on.table["caption"]
+        self.vocabulary = sorted({word for one in said for word in vocabulary.words_of(one)})
         count, views, length = train_on.features.shape
         self.images = torch.from_numpy(train_on.features.reshape(count * views, length))
         self.kind = torch.from_numpy(np.repeat(self.groups.kind, views))
@@ -326,12 +327,6 @@ class _Training:
             "validation_accuracy": self.curve[-1]["validation_accuracy"],
             "validation_findings": findings,
         }
-
-
-def words_of(sentence: str) -> list[str]:
-    """Return the words of a sentence in small letters, without punctuation."""
-    cleaned = "".join(one if one.isalnum() or one == "-" else " " for one in sentence.lower())
-    return cleaned.split()
 
 
 def _words(table: pd.DataFrame, groups: Groups, tokenizer: wordvectors.Tokenizer) -> Words:
