@@ -101,7 +101,7 @@ for ENCODER, SETTINGS_OF_ENCODER in PARAMS.encoders.items():
                 mem_mb=8000,
                 runtime=120,
             params:
-                code=code("teacher.encoder"),
+                code=code("teacher.published"),
                 encoder=ENCODER,
                 overlays=overlays,
                 reads=part(

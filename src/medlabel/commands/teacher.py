@@ -84,14 +84,33 @@ def adopt(
         Path | None, typer.Option(help="Folder to write; data/encoders/ENCODER if not given.")
     ] = None,
 ) -> None:
-    """Bring a published open_clip model into the project, with its checksum."""
-    from medlabel.teacher import encoder as encoders
+    """Bring a published open_clip model, or an encoder made elsewhere, into the project."""
+    from medlabel.teacher import published
 
     params, layout = State.both()
     part = chosen(encoder, params.encoders, "encoders")
     if not isinstance(part, parameters.Published):
         raise MedlabelError(f"encoders.{encoder}: kind {part.kind} given; open_clip expected.")
-    encoders.adopt(part, target or Path(layout.encoder(encoder)))
+    published.adopt(part, target or Path(layout.encoder(encoder)))
+
+
+def verify(
+    encoder: Annotated[Path, typer.Argument(help="Folder that pretrain or adopt wrote.")],
+) -> None:
+    """Check an encoder's checksum, tensors and probe; needs no params.yaml."""
+    from medlabel.teacher import verify as verifying
+
+    verifying.verify(encoder)
+
+
+def export(
+    encoder: Annotated[Path, typer.Argument(help="Folder that pretrain or adopt wrote.")],
+    target: Annotated[Path, typer.Argument(help="New folder to write.")],
+) -> None:
+    """Write an encoder as a folder that open_clip loads without this package."""
+    from medlabel.teacher import export as exporting
+
+    exporting.export(encoder, target)
 
 
 def embed(
