@@ -38,7 +38,7 @@ def timm_tower(tiny_settings: params.Contrastive, tmp_path: Path) -> Path:
         "preprocess_cfg": pretrain.preprocess_config(32),
     }
     torch.manual_seed(0)
-    model = open_clip.CustomTextCLIP(**config["model_cfg"])
+    model = open_clip.CLIP(**config["model_cfg"])
     encoder.save(model, config, tmp_path / "timm", {"model": "untrained"})
     return tmp_path / "timm"
 

@@ -31,6 +31,11 @@ def phantoms_of(encoder, files):
     return [files(*drawn) for drawn in PARAMS.phantoms_of(PARAMS.encoders[encoder])]
 
 
+def captioned_of(settings):
+    """Give a locked encoder's table of one's own images, so that a new one is noticed."""
+    return [settings.captioned] if Path(settings.captioned or "").is_file() else []
+
+
 def weights_of_tower(settings):
     """Give the local files of a locked tower, so that new weights are noticed."""
     if settings.source == "folder":

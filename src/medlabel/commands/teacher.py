@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from medlabel import params as parameters
 from medlabel.commands.state import State, Threads, chosen
 from medlabel.data import catalogue
 from medlabel.errors import MedlabelError
+
+if TYPE_CHECKING:
+    from medlabel.teacher import features
 
 Encoder = Annotated[str, typer.Argument(help="An encoder of params.yaml.")]
 
@@ -58,14 +61,10 @@ def _train_heads(
     layout: layouts.Layout,
     threads: int,
 ) -> None:
-    from medlabel.teacher import features, heads
+    from medlabel.teacher import heads
 
-    drawn = params.phantoms_of(part)
     heads.train(
-        sources=features.sources(
-            {one: Path(layout.phantoms(*one)) for one in drawn},
-            {one: Path(layout.captions(*one)) for one in drawn},
-        ),
+        sources=_sources(part, params, layout),
         folders={
             run: Path(layout.encoder(parameters.EncoderReference(encoder, run)))
             for run in range(part.pretrainings)
@@ -75,6 +74,23 @@ def _train_heads(
         device=params.device,
         threads=threads,
         cache=Path(params.folders.data) / "cache" / "features",
+    )
+
+
+def _sources(
+    part: parameters.Locked, params: parameters.Params, layout: layouts.Layout
+) -> list[features.Source]:
+    """Return what a locked tower learns words from: one's own images, or phantoms."""
+    from medlabel.teacher import captioned, features, locked, wordvectors
+
+    if part.captioned is not None:
+        tokenizer = wordvectors.Tokenizer(wordvectors.load().tokenizer, locked.CONTEXT_LENGTH)
+        cache = Path(params.folders.data) / "cache" / "captioned"
+        return [captioned.gather(Path(part.captioned), part.edges[0], tokenizer, cache)]
+    drawn = params.phantoms_of(part)
+    return features.sources(
+        {one: Path(layout.phantoms(*one)) for one in drawn},
+        {one: Path(layout.captions(*one)) for one in drawn},
     )
 
 

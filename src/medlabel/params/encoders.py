@@ -143,6 +143,12 @@ class Locked(Encoder):
         min_length=1, description="Edges in pixels at which phantoms are drawn to learn from."
     )
     phantoms: Count = Field(description="Phantoms a kind and size to learn from, at most.")
+    captioned: str | None = Field(
+        default=None,
+        description="A CSV or Parquet table of one's own images, all of which are learnt from "
+        "instead of phantoms: columns image (a path from the table's folder), caption and, if "
+        "wanted, split (train or val), kind, finding.",
+    )
     views: Count = Field(description="Views of a phantom; the first is the phantom itself.")
     text: Literal["mean", "transformer"] = Field(
         description="How word vectors become a sentence: their mean, or one transformer block."

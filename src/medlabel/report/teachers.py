@@ -71,4 +71,4 @@ def provenance(source: Source, teacher: EncoderReference) -> Any:
         When it is missing or damaged.
     """
     path = Path(source.layout.encoder(teacher)) / "provenance.json"
-    return files.read_json(path, "pretrain` or `medlabel adopt")
+    return files.read_json(path, "pretrain")

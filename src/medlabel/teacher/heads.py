@@ -196,7 +196,9 @@ class _Training:
         # Findings are small: what a smaller scale says of them is of the kind.
         apart[:, apart.shape[1] // len(self.settings.edges) :] = 0
         _, sizes, rows = torch.linalg.svd(apart, full_matrices=False)
-        directions = rows[sizes > NEGLIGIBLE * sizes[0]].T
+        # One at least, though it says nothing where captions name no finding: layers have a width.
+        rank = max(1, int((sizes > NEGLIGIBLE * sizes[0]).sum()))
+        directions = rows[:rank].T
         # Of length 1 each, or words would not learn the findings that differ but little.
         targets = functional.normalize(apart @ directions, dim=1)
         return by_kind.mean(dim=0), directions, targets
@@ -312,10 +314,12 @@ class _Training:
         return float((logits.argmax(dim=1) == truth).double().mean())
 
     def _record(self, findings: float) -> dict[str, Any]:
-        settings = self.settings.model_dump(mode="json", exclude={"batch_size", "pretrainings"})
+        own = self.settings.captioned
+        without = {"batch_size", "captioned", "pretrainings"}
+        settings = self.settings.model_dump(mode="json", exclude=without)
         return {
             "model": "medlabel pretrain",
-            "trained_on": "phantoms",
+            "trained_on": "phantoms" if own is None else f"captioned images: {Path(own).name}",
             "tower": dict(self.tower.facts),
             "words": dict(self.vectors.facts),
             "settings": settings,
