@@ -14,8 +14,10 @@ from medlabel.data import catalogue
 from medlabel.errors import MedlabelError
 
 if TYPE_CHECKING:
+    from medlabel.data.pixels import Pixels
     from medlabel.teacher import features
 
+CALIBRATING, CALIBRATING_EDGE = 2, 28  # phantoms a kind, and their edge in pixels
 Encoder = Annotated[str, typer.Argument(help="An encoder of params.yaml.")]
 
 
@@ -139,17 +141,30 @@ def embed(
 
     params, layout = State.both()
     part = chosen(mixture, params.mixtures, "mixtures")
+    settings = chosen(encoder, params.encoders, "encoders")
     embedding.embed(
         references=_folders(params.teachers(encoder, mixture), layout),
         archives={name: Path(path) for name, path in layout.archives(part).items()},
         mixture=part,
         pool=Path(layout.pool(mixture)),
         target=Path(layout.embeddings(mixture, encoder)),
-        settings=chosen(encoder, params.encoders, "encoders"),
+        settings=settings,
         cache=Path(params.folders.data) / "cache" / "embeddings",
         device=params.device,
         threads=threads,
+        calibration=_calibration() if settings.precision == "int8" else (),
     )
+
+
+def _calibration() -> list[Pixels]:
+    """Draw a few phantoms of every flat kind, the same ones for every encoder and mixture."""
+    from medlabel.data import phantoms
+
+    drawn = (
+        phantoms.draw(kind, CALIBRATING, CALIBRATING_EDGE, 0, "calibration", artefacts=True)
+        for kind in catalogue.FLAT_PHANTOMS
+    )
+    return [one.images for one in drawn]
 
 
 def _folders(

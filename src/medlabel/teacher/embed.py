@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -72,6 +73,7 @@ def embed(
     cache: Path,
     device: str,
     threads: int,
+    calibration: Sequence[Pixels] = (),
 ) -> None:
     """Embed every image of a pool with each set of weights of an encoder.
 
@@ -95,6 +97,8 @@ def embed(
         Folder of embeddings computed before, by this run or any other.
     device, threads
         As for `medlabel.compute.prepare`.
+    calibration
+        For int8: images, in batches, on which the ranges of activations are found.
 
     Raises
     ------
@@ -102,7 +106,11 @@ def embed(
         When an input is missing or damaged, or the pool names rows that do not exist.
     """
     where = compute.prepare(device, threads)
-    precision = compute.choose_precision(settings.precision, where)
+    precision: runtime.Precision = (
+        "int8"
+        if settings.precision == "int8"
+        else compute.choose_precision(settings.precision, where)
+    )
     engine = runtime.choose(settings.runtime, where)
     table = mixtures.read_pool(pool)[mixtures.IMAGE].drop_duplicates()
     images = table.sort_values(mixtures.IMAGE, ignore_index=True)
@@ -116,11 +124,15 @@ def embed(
     for reference, folder in references.items():
         manifest = encoder.inspect(folder)
         recipes[reference] = _recipe(manifest, precision, where, engine, threads)
+        if precision == "int8":
+            recipes[reference]["calibration"] = [
+                hashlib.sha256(pixels.tobytes()).hexdigest() for pixels in calibration
+            ]
         stores[reference] = {
             name: _store(cache, recipes[reference], one, manifest.dimension)
             for name, one in wanted.items()
         }
-        tower_of = partial(_runner, manifest.folder, where, engine, precision, threads)
+        tower_of = partial(_runner, manifest, where, engine, precision, threads, calibration)
         _fill(stores[reference], wanted, settings.batch_size, manifest.preprocessing, tower_of)
     datasets = {name: one.source.sha256 for name, one in wanted.items()}
     _write(target, wanted, stores, {"datasets": datasets, "references": recipes})
@@ -142,12 +154,15 @@ def _recipe(
         "runtime": engine,
         "threads": threads,
         "versions": {
-            name: runtime.version(name) for name in ("torch", "open_clip_torch", *_needed(engine))
+            name: runtime.version(name)
+            for name in ("torch", "open_clip_torch", *_needed(engine, precision))
         },
     }
 
 
-def _needed(engine: Runtime) -> tuple[str, ...]:
+def _needed(engine: Runtime, precision: runtime.Precision) -> tuple[str, ...]:
+    if precision == "int8":
+        return *runtime.NEEDED["openvino"], *runtime.NEEDED["onnxruntime"]
     return runtime.ENGINES if engine == "auto" else runtime.NEEDED.get(engine, ())
 
 
@@ -162,15 +177,17 @@ def _store(cache: Path, recipe: Mapping[str, Any], wanted: _Wanted, dimension: i
 
 
 def _runner(
-    folder: Path,
+    manifest: encoder.Manifest,
     device: torch.device,
     engine: Runtime,
     precision: runtime.Precision,
     threads: int,
+    calibration: Sequence[Pixels],
     example: torch.Tensor,
 ) -> runtime.Runner:
-    network = runtime.ImageSide(encoder.load(folder, device).model)
-    return runtime.compiled(network, example, engine, precision, threads)
+    network = runtime.ImageSide(encoder.load(manifest.folder, device).model)
+    batches = [tower.preprocess(pixels, manifest.preprocessing) for pixels in calibration]
+    return runtime.compiled(network, example, engine, precision, threads, batches)
 
 
 def _fill(
