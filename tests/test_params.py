@@ -117,6 +117,11 @@ def test_overlays_are_valid(overlay: Path) -> None:
             "encoders.locked.edges: [] given, allowed: list should have at",
         ),
         ("encoders.locked.edges=[224, 112, 56]", None),
+        ("encoders.locked.precision=int8", None),
+        (
+            "encoders.phantom_clip.precision=int8",
+            "encoders.phantom_clip.runtime: 'torch' given, 'openvino' allowed for int8",
+        ),
         (
             "encoders.locked.tower={source: open_clip, model: ViT-B-32, weights: null}",
             "encoders.locked.tower.weights: null given, a tag or a file allowed for open_clip",

@@ -42,7 +42,9 @@ STEPS = (
     results.contact_sheet,
 )
 
-for command in (product.label, product.watch, *STEPS, product.schema):
+PERSONAL = (product.label, product.watch, teacher.verify, teacher.export)
+
+for command in (*PERSONAL, *STEPS, product.schema):
     app.command(name=command.__name__)(command)
 
 

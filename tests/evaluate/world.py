@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from medlabel import files
-from medlabel.data import catalogue, mixtures
+from medlabel.data import catalogue, mixtures, vectors
 from medlabel.layout import Layout
 from medlabel.params import Cell, EncoderReference, Mixture, Params, Trained, overlay, pool_name
 from medlabel.randomness import stream
@@ -32,8 +33,21 @@ def changed(params: Params, **changes: Any) -> Params:
 class World:
     """The files of studies, in one folder.
 
-    `right` says how often each answers rightly: by network, by encoder, by arm.
+    `right` says how often each answers rightly: by network, by encoder, by arm. All teachers have
+    the same `record` beside their weights, and know the same words.
     """
+
+    record: ClassVar[dict[str, Any]] = {
+        part: {
+            "name": f"some {part}",
+            "source": f"{part} package",
+            "version": "0.1",
+            "licence": "MIT",
+            "sha256": f"{part} cafe",
+        }
+        for part in ("tower", "words")
+    }
+    unknown_words: ClassVar[dict[str, str]] = {"breast": "bosom echo", "elsewhere": "nothing"}
 
     def __init__(self, folder: Path, params: Params, right: Mapping[str, float] | None = None):
         self.params, self.right = params, RIGHT | dict(right or {})
@@ -65,8 +79,9 @@ class World:
     def _add_teacher(self, teacher: EncoderReference, student: Trained) -> None:
         files.write_json(
             Path(self.layout.encoder(teacher)) / "provenance.json",
-            {"weights_sha256": "c0ffee", "settings": {"steps": [1, 2]}},
+            {"weights_sha256": "c0ffee", "settings": {"steps": [1, 2]}, **self.record},
         )
+        self._add_words(teacher, student)
         mixture = self.params.every_mixture[student.images]
         pool = mixtures.read_pool(Path(self.layout.pool_of(student.images)))
         pool = pool[pool["class"].isin(mixture.class_names)].reset_index(drop=True)
@@ -78,6 +93,14 @@ class World:
         )
         table[[f"p_{name}" for name in mixture.class_names]] = given
         files.write_parquet(Path(self.layout.labels(student.images, student.labels)), table)
+
+    def _add_words(self, teacher: EncoderReference, student: Trained) -> None:
+        _, prompts, _ = student.taught
+        references = map(str, self.params.teachers(teacher.name))
+        note = {"unknown_words": dict.fromkeys(references, self.unknown_words)}
+        classes = pd.DataFrame({"class": list(self.params.labels_wanted(prompts))})
+        with files.replacing(Path(self.layout.words(teacher.name, prompts))) as partial:
+            pq.write_table(vectors.with_vectors(classes, {}, note), partial)
 
     def _add_training(self, one: Trained, arm: str, seeds: int) -> None:
         mixture = self.params.every_mixture.get(one.images)

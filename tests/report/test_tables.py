@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from medlabel import files
@@ -312,3 +313,39 @@ def test_the_summary_tells_the_main_numbers(reported: Report) -> None:
     assert text.points(cell.gains["accuracy"].mean) in summary
     assert "Always answering the commonest class gives 50.0 %" in summary
     assert json.loads(one.path("study.json").read_text())["title"] in one.text("tables.md")
+
+
+def test_words_that_a_teacher_does_not_know_are_told_of_the_classes_shown(
+    reported: Report,
+) -> None:
+    one = reported("main")
+    heading = "Words that a teacher does not know"
+    found = after(one.text("tables.md"), heading)
+    assert line(found, "locked", "breast") == ["locked", "breast", "bosom echo"]
+    assert "elsewhere" not in found
+    assert heading in one.text("report.html")
+    assert "bosom echo" in one.text("report.html")
+    assert heading not in reported("files").text("tables.md")
+
+
+def test_weights_of_others_stand_with_licence_and_checksum(reported: Report) -> None:
+    one = reported("main")
+    found = after(one.text("tables.md"), "Weights of others")
+    for part, name in (("tower", "image tower"), ("words", "word vectors")):
+        wanted = [f"some {part}", f"{part} package", "0.1", "MIT", f"{part} cafe"]
+        assert line(found, "locked", name) == ["locked", name, *wanted]
+        assert f"{part} cafe" in one.text("report.html")
+    assert "Weights of others" not in reported("files").text("tables.md")
+
+
+def test_words_of_an_older_version_name_the_step_to_run(tmp_path: Path, params: Params) -> None:
+    world = World(tmp_path, params)
+    world.unknown_words = {}
+    world.add("main")
+    study.write(params, "main", world.layout, PUBLISHED)
+    words = Path(world.layout.words("locked", "capstone"))
+    old = pq.read_table(words).replace_schema_metadata({"medlabel": "{}"})
+    pq.write_table(old, words)
+    with pytest.raises(MedlabelError, match="run `medlabel words` again") as caught:
+        report.write(params, "main", world.layout, PUBLISHED)
+    assert "\n" not in str(caught.value)

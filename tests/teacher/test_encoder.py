@@ -10,7 +10,7 @@ import torch
 
 from medlabel import files, params
 from medlabel.errors import MedlabelError
-from medlabel.teacher import encoder
+from medlabel.teacher import encoder, published
 
 CPU = torch.device("cpu")
 
@@ -100,7 +100,7 @@ def test_impossible_teachers(
     model: str, pretrained: str | None, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(MedlabelError, match=message) as caught:
-        encoder.adopt(teacher(model, pretrained), tmp_path / "encoder")
+        published.adopt(teacher(model, pretrained), tmp_path / "encoder")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "encoder").exists()
 
@@ -121,7 +121,7 @@ def test_without_network_the_message_says_what_was_tried_and_what_to_do(
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     with pytest.raises(MedlabelError, match=rf"127\.0\.0\.1.*{address}") as caught:
-        encoder.adopt(teacher(model, tag), tmp_path / "encoder")
+        published.adopt(teacher(model, tag), tmp_path / "encoder")
     for part in ("local file of weights", "make demo", "local-dir:"):
         assert part in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -131,7 +131,7 @@ def test_a_local_folder_is_adopted(tiny_encoder: Path, tmp_path: Path) -> None:
     source = tmp_path / "theirs"
     shutil.copytree(tiny_encoder, source)
     (source / encoder.PROVENANCE).unlink()
-    encoder.adopt(teacher(f"local-dir:{source}", None), tmp_path / "ours")
+    published.adopt(teacher(f"local-dir:{source}", None), tmp_path / "ours")
     adopted, original = (encoder.load(path, CPU) for path in (tmp_path / "ours", tiny_encoder))
     assert adopted.manifest.weights_sha256 == original.manifest.weights_sha256
     assert adopted.manifest.preprocessing == original.manifest.preprocessing
@@ -149,12 +149,12 @@ def test_a_file_of_weights_is_adopted_if_it_fits(
     monkeypatch.setitem(factory._MODEL_CONFIGS, "Tiny", config)
     monkeypatch.setitem(factory._MODEL_CONFIGS, "Other", other)
     weights = str(tiny_encoder / encoder.WEIGHTS)
-    encoder.adopt(teacher("Tiny", weights), tmp_path / "ours")
+    published.adopt(teacher("Tiny", weights), tmp_path / "ours")
     record = json.loads((tmp_path / "ours" / encoder.PROVENANCE).read_text())
     assert record["pretrained"] == encoder.WEIGHTS
     assert record["weights_sha256"] == files.digest(Path(weights))
     with pytest.raises(MedlabelError, match=r"layers 2 of another shape \("):
-        encoder.adopt(teacher("Other", weights), tmp_path / "others")
+        published.adopt(teacher("Other", weights), tmp_path / "others")
 
 
 def test_pickled_objects_in_weights_are_not_run(
@@ -170,7 +170,7 @@ def test_pickled_objects_in_weights_are_not_run(
     monkeypatch.setitem(factory._MODEL_CONFIGS, "Tiny", config)
     torch.save({"state_dict": Evil()}, tmp_path / "weights.pt")
     with pytest.raises(MedlabelError, match="open_clip cannot load it"):
-        encoder.adopt(teacher("Tiny", str(tmp_path / "weights.pt")), tmp_path / "ours")
+        published.adopt(teacher("Tiny", str(tmp_path / "weights.pt")), tmp_path / "ours")
     assert not (tmp_path / "touched").exists()
 
 
@@ -183,8 +183,8 @@ def test_transformers_is_asked_for_before_the_download(
 
     config = {"embed_dim": 8, "vision_cfg": {}, "text_cfg": {"hf_tokenizer_name": "org/words"}}
     monkeypatch.setitem(factory._MODEL_CONFIGS, "Tiny", config)
-    monkeypatch.setattr(encoder.importlib.util, "find_spec", lambda _: None)
-    monkeypatch.setattr(encoder, "_build", lambda *_: pytest.fail("it was built"))
+    monkeypatch.setattr(published.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(encoder, "build", lambda *_: pytest.fail("it was built"))
     files.write_json(tmp_path / "theirs" / encoder.CONFIG, {"model_cfg": config})
     (tmp_path / "weights.pt").touch()
     asked = {
@@ -192,7 +192,7 @@ def test_transformers_is_asked_for_before_the_download(
         "folder": teacher(f"local-dir:{tmp_path / 'theirs'}", None),
     }[known]
     with pytest.raises(MedlabelError, match=r"org/words .*run `pip install 'medlabel\[hub\]'`"):
-        encoder.adopt(asked, tmp_path / "ours")
+        published.adopt(asked, tmp_path / "ours")
 
 
 def test_a_hub_model_is_asked_for_transformers_after_its_configuration(
@@ -209,7 +209,7 @@ def test_a_hub_model_is_asked_for_transformers_after_its_configuration(
     files.write_json(tmp_path / encoder.CONFIG, content)
     monkeypatch.setattr(factory, "download_pretrained_from_hf", download)
     monkeypatch.setattr(pretrained, "download_pretrained_from_hf", download)
-    monkeypatch.setattr(encoder, "_heed_missing_network", lambda: None)
-    monkeypatch.setattr(encoder.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(published, "_heed_missing_network", lambda: None)
+    monkeypatch.setattr(published.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MedlabelError, match=r"run `pip install 'medlabel\[hub\]'`"):
-        encoder.adopt(teacher("hf-hub:org/name", None), tmp_path / "ours")
+        published.adopt(teacher("hf-hub:org/name", None), tmp_path / "ours")

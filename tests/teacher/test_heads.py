@@ -292,15 +292,3 @@ def test_missing_phantoms_name_the_step_that_draws_them(
     with pytest.raises(MedlabelError, match=r"absent\.npz: no such file") as caught:
         small("none", sources=[absent])
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("sentence", "expected"),
-    [
-        ("Chest: pneumonia (X-ray).", ["chest", "pneumonia", "x-ray"]),
-        ("", []),
-        ("  it's  ", ["it", "s"]),
-    ],
-)
-def test_words_of_a_sentence(sentence: str, expected: list[str]) -> None:
-    assert heads.words_of(sentence) == expected

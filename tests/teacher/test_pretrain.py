@@ -156,7 +156,7 @@ def test_damaged_state_starts_anew(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(pretrain, "_publish", lambda kept, folder: 1 / 0)
+        patch.setattr(encoder, "copy", lambda kept, folder: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             train(raw, tiny_settings, tmp_path)
     (state,) = (tmp_path / "resume").glob("*/state.pt")

@@ -121,3 +121,38 @@ def test_bfloat16_is_near_float32(engine: str, loaded: encoder.Encoder) -> None:
     coarse = runtime.compiled(copied, example, engine, "bf16", 1).embed(example)
     assert coarse.dtype == np.float32
     assert (coarse * expected).sum(axis=1).min() > 0.999
+
+
+@pytest.mark.filterwarnings("ignore")  # of tracing, by torch
+def test_8_bits_are_near_float32_and_the_same_each_time() -> None:
+    for needed in runtime.NEEDED["onnxruntime"]:
+        pytest.importorskip(needed)
+    settings = params.Tower(source="random", model="test_efficientnet", weights=None)
+    network = trunks.Scales(towers.load(settings, 64, 0).trunk, [64, 32]).eval()
+    calibration = [batch(64, 2, seed) for seed in range(4)]
+    example = batch(64, 6, seed=9)
+    rough, again = (
+        runtime.compiled(network, one, "openvino", "int8", 1, calibration)
+        for one in (example, example[:1])
+    )
+    assert rough.name == f"openvino {runtime.version('openvino')} int8"
+    found = rough.embed(example)
+    expected = runtime.compiled(network, example, "torch", "fp32", 1).embed(example)
+    assert 0.98 < (found * expected).sum(axis=1).min() < 1 - 1e-6
+    np.testing.assert_array_equal(found, again.embed(example))
+
+
+@pytest.mark.parametrize("engine", ["torch", "onnxruntime", "auto"])
+def test_other_runtimes_have_no_8_bits(engine: str, networks: dict[str, nn.Module]) -> None:
+    with pytest.raises(
+        MedlabelError, match=r"int8 given with runtime .*; runtime openvino allowed"
+    ):
+        runtime.compiled(networks["vit"], batch(14, 2), engine, "int8", 1)
+
+
+def test_8_bits_need_packages_that_are_told(
+    networks: dict[str, nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(MedlabelError, match="run `pip install onnxruntime onnx`"):
+        runtime.compiled(networks["vit"], batch(14, 2), "openvino", "int8", 1)

@@ -13,7 +13,7 @@ import torch
 
 from medlabel import files, params
 from medlabel.errors import MedlabelError
-from medlabel.teacher import encoder, towers, trunks
+from medlabel.teacher import encoder, published, towers, trunks
 
 CPU = torch.device("cpu")
 LITE = "efficientnet_lite0"
@@ -218,9 +218,9 @@ def test_a_file_for_open_clip_is_known_by_its_content_and_not_by_its_path(
 ) -> None:
     path = tmp_path / "weights.pt"
     path.write_bytes(b"content")
-    source = encoder.Source("ViT-B-32", str(path), path.name, None, hub=False)
-    published = (loaded.model, loaded.manifest.config, source)
-    monkeypatch.setattr(encoder, "published", lambda _: published)
+    source = published.Source("ViT-B-32", str(path), path.name, None, hub=False)
+    found = (loaded.model, loaded.manifest.config, source)
+    monkeypatch.setattr(published, "load", lambda _: found)
     found = towers.load(settings("open_clip", "ViT-B-32", str(path)), 14, 0)
     assert found.facts["source"] == "open_clip weights.pt"
     assert found.facts["sha256"] == files.digest(path)

@@ -22,6 +22,7 @@ from tests.workflow.conftest import ROOT, TINY, Workplace, make_workplace
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 
 SHOWN = {"evaluate", "report", "metrics", "all"}
+STUDIES = {"tiny", "tiny_locked", "tiny_curve", "tiny_pairs", "tiny_volumes"}
 STUDENT = "phantom_tiny/phantom_clip@6+capstone+zeroshot/capstone/tiny"
 
 
@@ -31,7 +32,7 @@ def test_finished_studies_have_nothing_to_do(finished: Workplace) -> None:
 
 def test_every_result_is_there_and_marked_as_phantom(finished: Workplace) -> None:
     results = finished.folder / "results"
-    for study in ("tiny", "tiny_curve", "tiny_pairs", "tiny_volumes"):
+    for study in STUDIES:
         content = json.loads((results / study / "study.json").read_text())
         assert content["phantom"] is True
         assert (results / study / "report.html").exists()
@@ -40,7 +41,7 @@ def test_every_result_is_there_and_marked_as_phantom(finished: Workplace) -> Non
         for figure in figures:
             assert "PHANTOM" in figure.read_text(), figure
     metrics = json.loads((results / "metrics.json").read_text())
-    assert set(metrics) == {"tiny", "tiny_curve", "tiny_pairs", "tiny_volumes"}
+    assert set(metrics) == STUDIES
 
 
 def test_logs_and_timings_are_kept_for_each_job(finished: Workplace) -> None:
@@ -48,14 +49,33 @@ def test_logs_and_timings_are_kept_for_each_job(finished: Workplace) -> None:
     logs = {path.relative_to(data / "logs").parts[0] for path in (data / "logs").rglob("*.log")}
     steps = {"phantoms", "pretrain", "embed", "words", "pseudolabel", "train", "evaluate"}
     assert steps <= logs
+    assert (data / "logs" / "pretrain" / "tiny_locked.log").exists()
     assert len(list((data / "timings").rglob("*.tsv"))) > 10
+
+
+def test_a_locked_tower_is_taught_and_told_with_its_licence(finished: Workplace) -> None:
+    folder = finished.folder / "data" / "encoders" / "tiny_locked"
+    record = json.loads((folder / "provenance.json").read_text())
+    assert len(record["kinds"]) == 11
+    markdown = (finished.folder / "results" / "tiny_locked" / "tables.md").read_text()
+    assert "| tiny_locked | word vectors |" in markdown
+    assert record["words"]["sha256"] in markdown
+    checked = finished.run("medlabel", "verify", str(folder))
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_other_heads_are_taught_without_drawing_phantoms_again(copied: Workplace) -> None:
+    copied.set(encoders={"tiny_locked": {"epochs": 3}})
+    planned = copied.planned()
+    assert planned["heads_tiny_locked"] == 1
+    assert not {"phantoms", "vessels", "pretrain", "pool"} & set(planned)
 
 
 def test_a_new_learning_rate_reruns_the_trainings_of_that_recipe_alone(copied: Workplace) -> None:
     copied.set(recipes={"tiny": {"learning_rate": 0.01}})
     planned = copied.planned()
     assert set(planned) == {"train", *SHOWN}
-    assert planned["evaluate"] == 3  # not the volumes, which have recipes of their own
+    assert planned["evaluate"] == 4  # not the volumes, which have recipes of their own
 
 
 def test_more_seeds_embed_nothing_and_leave_the_first_ones(copied: Workplace) -> None:

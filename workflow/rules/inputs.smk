@@ -31,6 +31,11 @@ def phantoms_of(encoder, files):
     return [files(*drawn) for drawn in PARAMS.phantoms_of(PARAMS.encoders[encoder])]
 
 
+def captioned_of(settings):
+    """Give a locked encoder's table of one's own images, so that a new one is noticed."""
+    return [settings.captioned] if Path(settings.captioned or "").is_file() else []
+
+
 def weights_of_tower(settings):
     """Give the local files of a locked tower, so that new weights are noticed."""
     if settings.source == "folder":
@@ -197,3 +202,15 @@ def provenance_of_study(study):
     """Give where the weights of a study's teachers come from."""
     teachers = dict.fromkeys(t for cell in PARAMS.grids[study] for t in cell.teachers)
     return [f"{LAYOUT.encoder(teacher)}/provenance.json" for teacher in teachers]
+
+
+def words_of_study(study):
+    """Give the words of a study's teachers, with a record of those that they do not know."""
+    taught = (cell for cell in PARAMS.grids[study] if cell.encoder is not None)
+    return sorted(
+        {
+            LAYOUT.words(teacher.name, cell.prompts)
+            for cell in taught
+            for teacher in cell.teachers
+        }
+    )

@@ -36,6 +36,7 @@ rule report:
         archives=lambda wildcards: archives_of_study(wildcards.study),
         facts=lambda wildcards: facts_of_study(wildcards.study),
         provenance=lambda wildcards: provenance_of_study(wildcards.study),
+        words=lambda wildcards: words_of_study(wildcards.study),
         pools=rules.evaluate.input.pools,
         labels=rules.evaluate.input.labels,
         trainings=lambda wildcards: files_of_trainings(

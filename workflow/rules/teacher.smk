@@ -55,6 +55,7 @@ for ENCODER, SETTINGS_OF_ENCODER in PARAMS.encoders.items():
                 archives=phantoms_of(ENCODER, LAYOUT.phantoms),
                 captions=phantoms_of(ENCODER, LAYOUT.captions),
                 weights=weights_of_tower(SETTINGS_OF_ENCODER.tower),
+                own=captioned_of(SETTINGS_OF_ENCODER),
             output:
                 LAYOUT.encoder_files(
                     [
@@ -74,7 +75,7 @@ for ENCODER, SETTINGS_OF_ENCODER in PARAMS.encoders.items():
                 runtime=60,
                 gpu=int(HAS_GPU),
             params:
-                code=code("teacher.heads"),
+                code=code("teacher.heads", "teacher.captioned"),
                 encoder=ENCODER,
                 overlays=overlays,
                 reads=pretraining_reads(ENCODER),
@@ -101,7 +102,7 @@ for ENCODER, SETTINGS_OF_ENCODER in PARAMS.encoders.items():
                 mem_mb=8000,
                 runtime=120,
             params:
-                code=code("teacher.encoder"),
+                code=code("teacher.published"),
                 encoder=ENCODER,
                 overlays=overlays,
                 reads=part(

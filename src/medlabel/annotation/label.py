@@ -78,6 +78,7 @@ def label(
     loaded = encoder.load(folder, compute.prepare(device, threads))
     described = words.class_embeddings(loaded, list(classes.values()))
     zeroshot.require_distinct(described, list(classes))
+    unknown = words.check(loaded, classes)
     if loaded.manifest.trained_on == "phantoms":
         logger.warning(
             "%s was trained on drawn phantoms alone: of real images its labels say little", folder
@@ -85,7 +86,7 @@ def label(
     rows = _labelled(images, found, loaded, described, batch_size, precision, threads)
     _tell_unreadable(images, rows)
     _write(target, rows, list(classes))
-    _tell(target, rows, found, list(classes))
+    _tell(target, rows, found, list(classes), unknown)
 
 
 def _check(
@@ -185,7 +186,13 @@ def _name(row: _Row, classes: Sequence[str]) -> str:
     return classes[row.chances.index(max(row.chances))] if row.chances else ""
 
 
-def _tell(target: Path, rows: Sequence[_Row], found: Found, classes: Sequence[str]) -> None:
+def _tell(
+    target: Path,
+    rows: Sequence[_Row],
+    found: Found,
+    classes: Sequence[str],
+    unknown: Mapping[str, str],
+) -> None:
     counts = Counter(_name(row, classes) for row in rows)
     parts = [f"{len(rows) - counts['']} images labelled"]
     parts += [", ".join(f"{counts[name]} {name}" for name in classes)]
@@ -193,4 +200,8 @@ def _tell(target: Path, rows: Sequence[_Row], found: Found, classes: Sequence[st
         parts.append(f"{counts['']} unreadable, told in the column note")
     if found.left_out:
         parts.append(f"left out: {found.told()}")
+    if unknown:
+        parts.append(
+            f"guessed, because the teacher learnt none of their words: {', '.join(unknown)}"
+        )
     logger.info("%s; table: %s", "; ".join(parts), target)

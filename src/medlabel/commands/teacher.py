@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,11 @@ from medlabel.commands.state import State, Threads, chosen
 from medlabel.data import catalogue
 from medlabel.errors import MedlabelError
 
+if TYPE_CHECKING:
+    from medlabel.data.pixels import Pixels
+    from medlabel.teacher import features
+
+CALIBRATING, CALIBRATING_EDGE = 2, 28  # phantoms a kind, and their edge in pixels
 Encoder = Annotated[str, typer.Argument(help="An encoder of params.yaml.")]
 
 
@@ -58,14 +63,10 @@ def _train_heads(
     layout: layouts.Layout,
     threads: int,
 ) -> None:
-    from medlabel.teacher import features, heads
+    from medlabel.teacher import heads
 
-    drawn = params.phantoms_of(part)
     heads.train(
-        sources=features.sources(
-            {one: Path(layout.phantoms(*one)) for one in drawn},
-            {one: Path(layout.captions(*one)) for one in drawn},
-        ),
+        sources=_sources(part, params, layout),
         folders={
             run: Path(layout.encoder(parameters.EncoderReference(encoder, run)))
             for run in range(part.pretrainings)
@@ -78,20 +79,56 @@ def _train_heads(
     )
 
 
+def _sources(
+    part: parameters.Locked, params: parameters.Params, layout: layouts.Layout
+) -> list[features.Source]:
+    """Return what a locked tower learns words from: one's own images, or phantoms."""
+    from medlabel.teacher import captioned, features, locked, wordvectors
+
+    if part.captioned is not None:
+        tokenizer = wordvectors.Tokenizer(wordvectors.load().tokenizer, locked.CONTEXT_LENGTH)
+        cache = Path(params.folders.data) / "cache" / "captioned"
+        return [captioned.gather(Path(part.captioned), part.edges[0], tokenizer, cache)]
+    drawn = params.phantoms_of(part)
+    return features.sources(
+        {one: Path(layout.phantoms(*one)) for one in drawn},
+        {one: Path(layout.captions(*one)) for one in drawn},
+    )
+
+
 def adopt(
     encoder: Encoder,
     target: Annotated[
         Path | None, typer.Option(help="Folder to write; data/encoders/ENCODER if not given.")
     ] = None,
 ) -> None:
-    """Bring a published open_clip model into the project, with its checksum."""
-    from medlabel.teacher import encoder as encoders
+    """Bring a published open_clip model, or an encoder made elsewhere, into the project."""
+    from medlabel.teacher import published
 
     params, layout = State.both()
     part = chosen(encoder, params.encoders, "encoders")
     if not isinstance(part, parameters.Published):
         raise MedlabelError(f"encoders.{encoder}: kind {part.kind} given; open_clip expected.")
-    encoders.adopt(part, target or Path(layout.encoder(encoder)))
+    published.adopt(part, target or Path(layout.encoder(encoder)))
+
+
+def verify(
+    encoder: Annotated[Path, typer.Argument(help="Folder that pretrain or adopt wrote.")],
+) -> None:
+    """Check an encoder's checksum, tensors and probe; needs no params.yaml."""
+    from medlabel.teacher import verify as verifying
+
+    verifying.verify(encoder)
+
+
+def export(
+    encoder: Annotated[Path, typer.Argument(help="Folder that pretrain or adopt wrote.")],
+    target: Annotated[Path, typer.Argument(help="New folder to write.")],
+) -> None:
+    """Write an encoder as a folder that open_clip loads without this package."""
+    from medlabel.teacher import export as exporting
+
+    exporting.export(encoder, target)
 
 
 def embed(
@@ -104,17 +141,30 @@ def embed(
 
     params, layout = State.both()
     part = chosen(mixture, params.mixtures, "mixtures")
+    settings = chosen(encoder, params.encoders, "encoders")
     embedding.embed(
         references=_folders(params.teachers(encoder, mixture), layout),
         archives={name: Path(path) for name, path in layout.archives(part).items()},
         mixture=part,
         pool=Path(layout.pool(mixture)),
         target=Path(layout.embeddings(mixture, encoder)),
-        settings=chosen(encoder, params.encoders, "encoders"),
+        settings=settings,
         cache=Path(params.folders.data) / "cache" / "embeddings",
         device=params.device,
         threads=threads,
+        calibration=_calibration() if settings.precision == "int8" else (),
     )
+
+
+def _calibration() -> list[Pixels]:
+    """Draw a few phantoms of every flat kind, the same ones for every encoder and mixture."""
+    from medlabel.data import phantoms
+
+    drawn = (
+        phantoms.draw(kind, CALIBRATING, CALIBRATING_EDGE, 0, "calibration", artefacts=True)
+        for kind in catalogue.FLAT_PHANTOMS
+    )
+    return [one.images for one in drawn]
 
 
 def _folders(

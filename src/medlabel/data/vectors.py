@@ -95,6 +95,24 @@ def read_words(path: Path, reference: str, classes: Sequence[str]) -> tuple[Vect
     return words, float(note["logit_scale"][reference])
 
 
+def read_unknown_words(path: Path, reference: str) -> dict[str, str]:
+    """Read the classes of whose words an encoder knows none, with these words.
+
+    Raises
+    ------
+    MedlabelError
+        When the file is missing, damaged, or of an older version.
+    """
+    table = files.read_arrow(path, "words", ["class"])
+    note = json.loads(table.schema.metadata[b"medlabel"])
+    if reference not in note.get("unknown_words", {}):
+        raise MedlabelError(
+            f"{path}: expected a record of the words that {reference} does not know, found none; "
+            f"run `medlabel words` again."
+        )
+    return dict(note["unknown_words"][reference])
+
+
 def _column(table: Any, name: str) -> Vectors:
     column = table[name]
     flat = np.concatenate([chunk.flatten().to_numpy() for chunk in column.chunks])

@@ -18,8 +18,9 @@ class Encoder(Part):
     """What encoders of all kinds have."""
 
     batch_size: Count = Field(description="Images a forward pass when embedding.")
-    precision: Precision = Field(
-        description="Arithmetic of the image tower when embedding; auto takes bf16 where the "
+    precision: Precision | Literal["int8"] = Field(
+        description="Arithmetic of the image tower when embedding; int8 computes convolutions in 8 "
+        "bits (runtime openvino alone): faster, but labels differ; auto takes bf16 where the "
         "processor has bfloat16 instructions (AVX512-BF16, AMX, CUDA) and fp32 elsewhere, so that "
         "numbers depend on the processor."
     )
@@ -28,6 +29,12 @@ class Encoder(Part):
         "as `torch` on processors; `auto` takes the fastest in a short measurement, so that the "
         "last digits depend on the machine. On CUDA it is always torch."
     )
+
+    @model_validator(mode="after")
+    def _has_precision(self) -> Self:
+        if self.precision == "int8" and self.runtime != "openvino":
+            raise ValueError(f"runtime: {self.runtime!r} given, 'openvino' allowed for int8")
+        return self
 
     @property
     def runs(self) -> int:
@@ -147,6 +154,12 @@ class Locked(Encoder):
         min_length=1, description="Edges in pixels at which phantoms are drawn to learn from."
     )
     phantoms: Count = Field(description="Phantoms a kind and size to learn from, at most.")
+    captioned: str | None = Field(
+        default=None,
+        description="A CSV or Parquet table of one's own images, all of which are learnt from "
+        "instead of phantoms: columns image (a path from the table's folder), caption and, if "
+        "wanted, split (train or val), kind, finding.",
+    )
     views: Count = Field(description="Views of a phantom; the first is the phantom itself.")
     text: Literal["mean", "transformer"] = Field(
         description="How word vectors become a sentence: their mean, or one transformer block."

@@ -329,6 +329,8 @@ class Params(Section):
 
     def phantoms_of(self, encoder: Locked) -> list[tuple[str, int]]:
         """Return the phantoms that a locked tower learns words from, by kind and size."""
+        if encoder.captioned is not None:
+            return []
         flat = [(kind, size) for size in encoder.phantom_sizes for kind in catalogue.FLAT_PHANTOMS]
         solid = [kind for kind in catalogue.PHANTOMS if catalogue.is_volumetric(kind)]
         return [*flat, *((kind, self.phantoms.size) for kind in solid)]

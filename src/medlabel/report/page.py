@@ -16,9 +16,8 @@ from medlabel import __version__, files
 from medlabel.data import catalogue
 from medlabel.errors import MedlabelError
 from medlabel.evaluate.results import StudyResult, grouped
-from medlabel.layout import Layout
 from medlabel.params import Params, pool_name
-from medlabel.report import summary
+from medlabel.report import summary, teachers
 from medlabel.report.sources import Source
 from medlabel.report.table import Table
 from medlabel.report.text import PHANTOM_MARK
@@ -42,14 +41,18 @@ def write(
     MedlabelError
         When a file is missing or damaged.
     """
-    params, layout = sources[0].params, sources[0].layout
+    params = sources[0].params
     archives = dict.fromkeys(one for source in sources for one in source.archive_files.items())
     facts = [
         _read_facts(Path(path).with_suffix(".json"))
         for name, path in archives
         if not catalogue.is_phantom(name)
     ]
-    teachers = dict.fromkeys(str(one) for source in sources for one in source.cell.teachers)
+    records = {
+        str(one): teachers.provenance(source, one)
+        for source in sources
+        for one in source.cell.teachers
+    }
     environment = Environment(
         loader=PackageLoader("medlabel", "report"),
         autoescape=True,
@@ -68,7 +71,7 @@ def write(
         datasets=facts,
         phantoms=list(dict.fromkeys(name for name, _ in archives if catalogue.is_phantom(name))),
         non_commercial=sorted({one["flag"] for one in facts if one["non_commercial"]}),
-        teachers=[(name, list(_flatten(_provenance(layout, name)))) for name in teachers],
+        teachers=[(name, list(_flatten(record))) for name, record in records.items()],
         versions=_versions(sources),
     )
     with files.replacing(target) as partial:
@@ -88,10 +91,6 @@ def _read_facts(path: Path) -> dict[str, Any]:
 def _embed(path: Path) -> str:
     content = base64.b64encode(files.require(path, "report").read_bytes()).decode("ascii")
     return f"data:image/svg+xml;base64,{content}"
-
-
-def _provenance(layout: Layout, teacher: str) -> Any:
-    return files.read_json(Path(layout.encoder(teacher)) / "provenance.json", "pretrain")
 
 
 def _flatten(content: Any, path: str = "") -> Iterator[tuple[str, str]]:

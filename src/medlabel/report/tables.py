@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from medlabel.evaluate.results import Comparison, Estimate, Metric, StudyResult
-from medlabel.report import beside, protocol
+from medlabel.report import beside, protocol, teachers
 from medlabel.report.curve import tell_crossing
 from medlabel.report.sources import Source
 from medlabel.report.table import Table, distinct
@@ -19,6 +19,7 @@ CLASSES_SHOWN = 12  # cells whose classes are told apart
 def build(study: StudyResult, sources: Sequence[Source], published: pd.DataFrame) -> list[Table]:
     """Return all tables that a study has rows for."""
     tables = [
+        teachers.unknown_words(sources),
         _scores(study),
         _gains(study),
         _comparisons(study),
@@ -27,6 +28,7 @@ def build(study: StudyResult, sources: Sequence[Source], published: pd.DataFrame
         beside.taught(study, sources[0], published),
         *_classes(study),
         _trainings(study, sources),
+        teachers.weights(sources),
     ]
     return [table for table in tables if table.rows]
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -72,6 +73,7 @@ def embed(
     cache: Path,
     device: str,
     threads: int,
+    calibration: Sequence[Pixels] = (),
 ) -> None:
     """Embed every image of a pool with each set of weights of an encoder.
 
@@ -95,6 +97,8 @@ def embed(
         Folder of embeddings computed before, by this run or any other.
     device, threads
         As for `medlabel.compute.prepare`.
+    calibration
+        For int8: images, in batches, on which the ranges of activations are found.
 
     Raises
     ------
@@ -102,7 +106,11 @@ def embed(
         When an input is missing or damaged, or the pool names rows that do not exist.
     """
     where = compute.prepare(device, threads)
-    precision = compute.choose_precision(settings.precision, where)
+    precision: runtime.Precision = (
+        "int8"
+        if settings.precision == "int8"
+        else compute.choose_precision(settings.precision, where)
+    )
     engine = runtime.choose(settings.runtime, where)
     table = mixtures.read_pool(pool)[mixtures.IMAGE].drop_duplicates()
     images = table.sort_values(mixtures.IMAGE, ignore_index=True)
@@ -117,6 +125,10 @@ def embed(
     for reference, folder in references.items():
         manifest = encoder.inspect(folder)
         recipes[reference] = _recipe(manifest, precision, where, engine, threads)
+        if precision == "int8":
+            recipes[reference]["calibration"] = [
+                hashlib.sha256(pixels.tobytes()).hexdigest() for pixels in calibration
+            ]
         stores[reference] = {
             name: _store(cache, recipes[reference], one, manifest.dimension)
             for name, one in wanted.items()
@@ -124,7 +136,9 @@ def embed(
         shared = locked.shared(manifest.config, manifest.folder / encoder.WEIGHTS) or reference
         alike.setdefault((shared, manifest.preprocessing), {})[reference] = folder
     for (_, expected), folders in alike.items():
-        prepare = partial(_Towers.build, folders, where, engine, precision, threads)
+        prepare = partial(
+            _Towers.build, folders, where, engine, precision, threads, calibration, expected
+        )
         group = {reference: stores[reference] for reference in folders}
         _fill(group, wanted, settings.batch_size, expected, prepare)
     datasets = {name: one.source.sha256 for name, one in wanted.items()}
@@ -147,12 +161,15 @@ def _recipe(
         "runtime": engine,
         "threads": threads,
         "versions": {
-            name: runtime.version(name) for name in ("torch", "open_clip_torch", *_needed(engine))
+            name: runtime.version(name)
+            for name in ("torch", "open_clip_torch", *_needed(engine, precision))
         },
     }
 
 
-def _needed(engine: Runtime) -> tuple[str, ...]:
+def _needed(engine: Runtime, precision: runtime.Precision) -> tuple[str, ...]:
+    if precision == "int8":
+        return *runtime.NEEDED["openvino"], *runtime.NEEDED["onnxruntime"]
     return runtime.ENGINES if engine == "auto" else runtime.NEEDED.get(engine, ())
 
 
@@ -190,6 +207,8 @@ class _Towers:
         engine: Runtime,
         precision: runtime.Precision,
         threads: int,
+        calibration: Sequence[Pixels],
+        expected: tower.Preprocessing,
         example: torch.Tensor,
     ) -> _Towers:
         models = {name: encoder.load(folder, device).model for name, folder in folders.items()}
@@ -200,7 +219,8 @@ class _Towers:
         else:
             network = runtime.ImageSide(first)
             projects = dict.fromkeys(models, torch.nn.Identity())
-        runner = runtime.compiled(network, example, engine, precision, threads)
+        batches = [tower.preprocess(pixels, expected) for pixels in calibration]
+        runner = runtime.compiled(network, example, engine, precision, threads, batches)
         return cls(runner, device, projects)
 
     def embed(self, batch: torch.Tensor) -> dict[str, Embeddings]:

@@ -34,12 +34,16 @@ DECISIVE = ("teacher.trunks", "teacher.tower", "teacher.runtime", "teacher.views
 
 @dataclass(frozen=True)
 class Source:
-    """Captioned images of one kind at one size: an archive, its captions, its edge in pixels."""
+    """Captioned images of one kind at one size: an archive, its captions, its edge in pixels.
+
+    Of the images at most so many are learnt from; None takes what the encoder's settings say.
+    """
 
     kind: str
     size: int
     archive: Path
     captions: Path
+    images: int | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ class Extractor:
         for source in track(sources, f"features {split}", len(sources)):
             columns = ["split", "row", "kind", "finding", "style", "caption"]
             table = files.read_parquet(source.captions, "phantoms", columns)
-            part = table[table["split"] == split].head(self.settings.phantoms)
+            part = table[table["split"] == split].head(source.images or self.settings.phantoms)
             images = self._images(source, split, part["row"].to_numpy())
             seen = [self._view(source, split, images, number) for number in range(wanted)]
             features.append(np.stack(seen, axis=1))

@@ -21,7 +21,7 @@ from medlabel.errors import MedlabelError
 from medlabel.params import Locked
 from medlabel.progress import track
 from medlabel.randomness import stream, torch_seed
-from medlabel.teacher import encoder, features, locked, towers, trunks, wordvectors
+from medlabel.teacher import encoder, features, locked, towers, trunks, vocabulary, wordvectors
 from medlabel.teacher.features import Captioned, Extractor, Source
 
 logger = logging.getLogger("medlabel")
@@ -179,7 +179,8 @@ class _Training:
         self.seed, self.number = seed, run
         self.groups = Groups.of(train_on.table)
         captions, self.words = _words(train_on.table, self.groups)
-        self.vocabulary = sorted({w for one in train_on.table["caption"] for w in words_of(one)})
+        said = train_on.table["caption"]
+        self.vocabulary = sorted({word for one in said for word in vocabulary.words_of(one)})
         count, views, length = train_on.features.shape
         self.last = len(settings.edges) * trunks.length(tower.trunk, settings.edges[0])
         every = torch.from_numpy(train_on.features.reshape(count * views, length))
@@ -227,7 +228,9 @@ class _Training:
         by_kind = _means_by(plain, torch.from_numpy(groups.kind), len(groups.kinds))
         apart = (by_finding - by_kind[of]) * self._say(plain.shape[1])
         _, sizes, rows = torch.linalg.svd(apart, full_matrices=False)
-        directions = rows[sizes > NEGLIGIBLE * sizes[0]].T
+        # One at least, though it says nothing where captions name no finding: layers have a width.
+        rank = max(1, int((sizes > NEGLIGIBLE * sizes[0]).sum()))
+        directions = rows[:rank].T
         # Of length 1 each, or words would not learn the findings that differ but little.
         targets = functional.normalize(apart @ directions, dim=1)
         return directions, targets
@@ -361,10 +364,12 @@ class _Training:
         return float((logits.argmax(dim=1) == truth).double().mean())
 
     def _record(self, findings: float) -> dict[str, Any]:
-        settings = self.settings.model_dump(mode="json", exclude={"batch_size", "pretrainings"})
+        own = self.settings.captioned
+        without = {"batch_size", "captioned", "pretrainings"}
+        settings = self.settings.model_dump(mode="json", exclude=without)
         return {
             "model": "medlabel pretrain",
-            "trained_on": "phantoms",
+            "trained_on": "phantoms" if own is None else f"captioned images: {Path(own).name}",
             "tower": dict(self.tower.facts),
             "words": dict(self.vectors.facts),
             "settings": settings,
@@ -376,12 +381,6 @@ class _Training:
             "validation_accuracy": self.curve[-1]["validation_accuracy"],
             "validation_findings": findings,
         }
-
-
-def words_of(sentence: str) -> list[str]:
-    """Return the words of a sentence in small letters, without punctuation."""
-    cleaned = "".join(one if one.isalnum() or one == "-" else " " for one in sentence.lower())
-    return cleaned.split()
 
 
 def _words(table: pd.DataFrame, groups: Groups) -> tuple[list[str], Words]:

@@ -119,7 +119,7 @@ def pretrain(
     training = _Training(settings, size, seed, run, where, resume / key)
     training.run(pairs["train"], pairs["val"])
     for step, folder in folders.items():
-        _publish(training.kept(step), folder)
+        encoder.copy(training.kept(step), folder)
     shutil.rmtree(resume / key)
 
 
@@ -431,10 +431,3 @@ def _key(
         "captions": {name: files.digest(captions[name]) for name in archives},
     }
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
-
-
-def _publish(kept: Path, folder: Path) -> None:
-    (folder / encoder.CONFIG).unlink(missing_ok=True)
-    for name in (encoder.WEIGHTS, encoder.PROVENANCE, encoder.CONFIG):
-        with files.replacing(folder / name) as partial:
-            shutil.copyfile(kept / name, partial)

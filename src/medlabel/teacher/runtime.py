@@ -8,7 +8,7 @@ import importlib.util
 import io
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,14 +22,15 @@ from medlabel.params import Runtime
 
 logger = logging.getLogger("medlabel")
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "bf16", "int8"]
 Embeddings = npt.NDArray[np.float32]
 
-DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
+DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 ENGINES = ("openvino", "onnxruntime")
 # What each engine needs besides itself to read a network of torch.
 NEEDED = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime", "onnx")}
 IN_FP32_ALONE = ("onnxruntime",)
+IMAGES = "images"  # the input of a graph
 MEASURED = 3  # batches a runtime
 # Largest difference of an embedding of length 1 from torch's, in float32: tests hold to it.
 TOLERANCE = 1e-4
@@ -103,6 +104,7 @@ def compiled(
     runtime: Runtime,
     precision: Precision,
     threads: int,
+    calibration: Sequence[torch.Tensor] = (),
 ) -> Runner:
     """Prepare an image tower for many batches.
 
@@ -115,14 +117,38 @@ def compiled(
     runtime
         As `choose` returned it; ``"auto"`` measures what is installed on `example`.
     precision
-        Arithmetic: float32 or bfloat16.
+        Arithmetic: float32, bfloat16, or that of `quantised` where convolutions are.
     threads
         That may be used.
+    calibration
+        For int8: batches like the example, on which it finds the ranges of activations.
+
+    Raises
+    ------
+    MedlabelError
+        When the runtime does not have the precision, or a package for it is missing.
     """
+    if precision == "int8":
+        return _in_8_bits(network, runtime, threads, calibration)
     if runtime == "auto":
         return _fastest(network, example, precision, threads)
     prepare = {"torch": _torch, "openvino": _openvino, "onnxruntime": _onnxruntime}[runtime]
     return Runner(f"{runtime} {version(runtime)}", prepare(network, example, precision, threads))
+
+
+def _in_8_bits(
+    network: nn.Module, runtime: Runtime, threads: int, calibration: Sequence[torch.Tensor]
+) -> Runner:
+    if runtime != "openvino":
+        raise MedlabelError(
+            f"precision: int8 given with runtime {runtime}; runtime openvino allowed with it, on a "
+            f"processor; set precision to auto elsewhere."
+        )
+    choose("onnxruntime", torch.device("cpu"))  # its packages make the graph
+    from medlabel.teacher import quantised
+
+    graph = quantised.graph(network, calibration)
+    return Runner(f"openvino {version(runtime)} int8", _openvino_engine(graph, "f32", threads))
 
 
 def version(runtime: str) -> str:
@@ -177,11 +203,19 @@ def _openvino(
 
     with torch.inference_mode():
         graph = openvino.convert_model(network, example_input=example[:2])
+    return _openvino_engine(graph, {"fp32": "f32", "bf16": "bf16"}[precision], threads)
+
+
+def _openvino_engine(graph: Any, precision: str, threads: int) -> Compute:
+    """Compile a graph of OpenVINO, or ONNX in bytes."""
+    import openvino
+
     settings: dict[str, Any] = {
         "INFERENCE_NUM_THREADS": threads,
-        "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
+        "INFERENCE_PRECISION_HINT": precision,
     }
-    engine = openvino.compile_model(graph, "CPU", settings)
+    read = openvino.Core().read_model(graph) if isinstance(graph, bytes) else graph
+    engine = openvino.compile_model(read, "CPU", settings)
 
     def compute(batch: torch.Tensor) -> Embeddings:
         # The engine's own memory is written again by the next batch.
@@ -199,6 +233,22 @@ def _onnxruntime(
         raise MedlabelError(
             f"runtime: onnxruntime given with precision {precision}; fp32 allowed with it."
         )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        onnx_graph(network, example), options, providers=["CPUExecutionProvider"]
+    )
+
+    def compute(batch: torch.Tensor) -> Embeddings:
+        found: Embeddings = session.run(None, {IMAGES: batch.numpy()})[0]
+        return found
+
+    return compute
+
+
+def onnx_graph(network: nn.Module, example: torch.Tensor) -> bytes:
+    """Return a network as ONNX has it, for any number of `IMAGES` of the example's form."""
     graph = io.BytesIO()
     with torch.inference_mode(), _plain_attention():
         torch.onnx.export(
@@ -206,21 +256,10 @@ def _onnxruntime(
             (example[:2],),
             graph,  # type: ignore[arg-type]
             dynamo=False,
-            input_names=["images"],
-            dynamic_axes={"images": {0: "n"}},
+            input_names=[IMAGES],
+            dynamic_axes={IMAGES: {0: "n"}},
         )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        graph.getvalue(), options, providers=["CPUExecutionProvider"]
-    )
-
-    def compute(batch: torch.Tensor) -> Embeddings:
-        found: Embeddings = session.run(None, {"images": batch.numpy()})[0]
-        return found
-
-    return compute
+    return graph.getvalue()
 
 
 @contextlib.contextmanager

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,6 +38,20 @@ class Preprocessing:
     interpolation: str
     resize_mode: str
     fill: int
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> Preprocessing:
+        """Read the ``preprocess_cfg`` of open_clip's configuration."""
+        size = entry["size"]
+        height, width = (size, size) if isinstance(size, int) else size
+        return cls(
+            size=(int(height), int(width)),
+            mean=tuple(entry["mean"]),
+            std=tuple(entry["std"]),
+            interpolation=entry["interpolation"],
+            resize_mode=entry["resize_mode"],
+            fill=entry["fill_color"],
+        )
 
 
 def preprocess(images: Pixels, expected: Preprocessing) -> torch.Tensor:

@@ -18,7 +18,7 @@ from medlabel import files
 from medlabel.errors import MedlabelError
 from medlabel.params import Published
 from medlabel.params import Tower as Settings
-from medlabel.teacher import encoder, locked, trunks
+from medlabel.teacher import encoder, locked, published, trunks
 
 logger = logging.getLogger("medlabel")
 
@@ -230,7 +230,7 @@ def _open_clip(settings: Settings) -> Tower:
         precision="fp32",
         runtime="torch",
     )
-    model, config, source = encoder.published(wanted)
+    model, config, source = published.load(wanted)
     local = not source.hub and settings.weights is not None
     facts = {
         "name": source.model,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import torch
 from medlabel import compute, files
 from medlabel.data import vectors
 from medlabel.errors import MedlabelError
-from medlabel.teacher import encoder
+from medlabel.teacher import encoder, vocabulary, wordvectors
+
+logger = logging.getLogger("medlabel")
 
 TOKENS_LOOKED_AT = 512
 
@@ -33,28 +36,64 @@ def write(
         What to say of each class.
     target
         The parquet table to write: class and for each reference a fixed-size list of float32 of
-        length 1 (L2 norm). The schema's metadata ``medlabel`` holds ``logit_scale`` by reference
-        and the ``sentences``.
+        length 1 (L2 norm). The schema's metadata ``medlabel`` holds ``logit_scale`` by reference,
+        the ``sentences``, and by reference and class the ``unknown_words`` that `check` found.
     device, threads
         As for `medlabel.compute.prepare`.
 
     Raises
     ------
     MedlabelError
-        When an encoder is missing or damaged, or a sentence is too long for it.
+        When an encoder is missing or damaged, a sentence is too long for it, or a class has no
+        word with a vector.
     """
     import pyarrow.parquet as pq
 
     where = compute.prepare(device, threads)
-    columns, scales = {}, {}
+    columns, scales, unknown = {}, {}, {}
     for reference, folder in references.items():
         loaded = encoder.load(folder, where)
         columns[reference] = class_embeddings(loaded, list(sentences.values()))
         scales[reference] = loaded.logit_scale
-    content = {"logit_scale": scales, "sentences": dict(sentences)}
+        unknown[reference] = check(loaded, sentences)
+    content = {
+        "logit_scale": scales,
+        "sentences": dict(sentences),
+        "unknown_words": unknown,
+    }
     table = vectors.with_vectors(pd.DataFrame({"class": list(sentences)}), columns, content)
     with files.replacing(target) as partial:
         pq.write_table(table, partial)
+
+
+def check(loaded: encoder.Encoder, sentences: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Warn of classes of whose words an encoder learnt none, and return them with these words.
+
+    Parameters
+    ----------
+    loaded
+        The encoder. Of one whose record names no words nothing can be said.
+    sentences
+        What is said of each class.
+
+    Raises
+    ------
+    MedlabelError
+        When no word of a class has a vector, so that the encoder reads nothing.
+    """
+    if isinstance(loaded.tokenizer, wordvectors.Tokenizer):
+        for name, own in vocabulary.own_words(sentences).items():
+            if own and not any(map(loaded.tokenizer.knows, own)):
+                raise MedlabelError(
+                    f"words: {name}: no word of {' '.join(own)!r} has a vector in "
+                    f"{loaded.manifest.folder.name}; describe the class in English words."
+                )
+    if loaded.manifest.vocabulary is None:
+        return {}
+    found = vocabulary.unknown(sentences, loaded.manifest.vocabulary)
+    for name, said in found.items():
+        logger.warning("%s: %s", name, vocabulary.told(said, loaded.manifest.folder.name))
+    return found
 
 
 def class_embeddings(

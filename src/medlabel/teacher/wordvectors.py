@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ SHA256 = {
 }
 LICENCE = "MIT; derived from token embeddings of published language models, see NOTICE"
 PADDING = 0
+# Tokens that stand for no letters of a word: a blank, nothing known, a byte of a rare sign.
+MEANINGLESS = re.compile("▁|<unk>|<0x[0-9A-F]{2}>")
 
 
 @dataclass(frozen=True)
@@ -110,3 +113,8 @@ class Tokenizer:
             ids = found.ids[:length]
             row[: len(ids)] = ids
         return torch.from_numpy(rows)
+
+    def knows(self, word: str) -> bool:
+        """Say whether any part of a word has a vector of its own, not one of its bytes."""
+        found = self._split.encode(word.lower(), add_special_tokens=False)
+        return not all(MEANINGLESS.fullmatch(one) for one in found.tokens)

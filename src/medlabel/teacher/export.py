@@ -1,0 +1,44 @@
+"""Encoders for others: a folder that open_clip loads without this package."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from medlabel import files
+from medlabel.errors import MedlabelError
+from medlabel.teacher import encoder, verify
+
+
+def export(folder: Path, target: Path) -> None:
+    """Write an encoder as open_clip reads it, ``local-dir:<target>``, after verifying it.
+
+    Parameters
+    ----------
+    folder
+        Of the encoder; its image tower is one of open_clip's or of timm's.
+    target
+        Folder to write: configuration, weights, the record, and a tokenizer where there is one.
+
+    Raises
+    ------
+    MedlabelError
+        When `verify` refuses the encoder, `target` is not empty, or the encoder is of kind locked:
+        open_clip's configurations can say neither that features, and each part of an embedding,
+        are brought to length 1, nor that a sentence is the mean of its words' vectors.
+    """
+    if encoder.is_locked(folder):
+        raise MedlabelError(
+            f"{folder}: kind locked given, which open_clip cannot load: its configurations have no "
+            f"features of length 1 and no mean of word vectors; hand on the folder itself, for "
+            f"`medlabel adopt`, or export an encoder of kind contrastive or open_clip."
+        )
+    if target.exists() and any(target.iterdir()):
+        raise MedlabelError(f"{target}: expected a new or empty folder; name another one.")
+    verify.verify(folder)
+    ours = (encoder.WEIGHTS, encoder.PROVENANCE, encoder.CONFIG)
+    for path in sorted(folder.iterdir()):
+        if path.name not in ours:
+            with files.replacing(target / path.name) as partial:
+                shutil.copyfile(path, partial)
+    encoder.copy(folder, target)
