@@ -302,3 +302,23 @@ def test_encoders_of_one_tower_share_its_passes(
             whole = direct.model.encode_image(batch, normalize=True).numpy()
         np.testing.assert_allclose(found[:1], whole, rtol=0, atol=1e-5)
     assert not np.allclose(found, read(together, "locked.0")[1], atol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore")  # of tracing, by torch
+def test_8_bits_have_a_cache_of_their_own_for_each_calibration(
+    run: Callable, passes: list[int]
+) -> None:
+    for needed in runtime.NEEDED["onnxruntime"]:
+        pytest.importorskip(needed)
+    rng = stream(0, "calibration")
+    one, other = (rng.integers(0, 256, (4, 14, 14), dtype=np.uint8) for _ in range(2))
+    _, fine = read(run("fine", runtime="openvino"))
+    after = sum(passes)
+    wanted = {"runtime": "openvino", "precision": "int8"}
+    _, rough = read(run("rough", **wanted, calibration=[one]))
+    assert sum(passes) == 2 * after
+    assert (rough * fine).sum(axis=1).min() > 0.9
+    run("again", **wanted, calibration=[one])
+    assert sum(passes) == 2 * after
+    run("other", **wanted, calibration=[other])
+    assert sum(passes) == 3 * after
