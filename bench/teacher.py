@@ -7,7 +7,8 @@ names. Without --test the training and validation splits are looked at, which ma
 the test splits are for the end. Brain slices (the MNI152 template in nilearn) and a fundus
 photograph (in scikit-image) are judged where these packages are installed; neither is a
 dependency. Of photographs of things, in scikit-image too, as many as possible should get a lower
-confidence than 95 % of those images get that are told rightly. Each number is the mean over the trainings of an encoder that lie in data/encoders.
+confidence than 95 % of those images get that are told rightly. Each number is the mean over the
+trainings of an encoder that lie in data/encoders.
 """
 
 from __future__ import annotations
