@@ -63,7 +63,7 @@ def run(world: Path) -> Callable[..., pd.DataFrame]:
             world / "words.parquet",
             REFERENCE,
             mixture(*(names or CLASSES)),
-            params.Labelling.model_validate({**given, **changes}),
+            params.ZeroShot.model_validate({**given, **changes}),
             world / "labels.parquet",
         )
         return pd.read_parquet(world / "labels.parquet")
