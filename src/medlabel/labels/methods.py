@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from medlabel.labels import (
     mixture,
     propagation,
     transclip,
+    turtle,
     vote,
     zeroshot,
 )
@@ -23,6 +25,8 @@ from medlabel.labels.evidence import Fit, Labeller
 
 if TYPE_CHECKING:
     from medlabel.params import AnyLabelling
+
+logger = logging.getLogger("medlabel")
 
 METHODS: dict[str, Fit] = {
     "zeroshot": zeroshot.fit,
@@ -34,6 +38,7 @@ METHODS: dict[str, Fit] = {
     "propagation": propagation.fit,
     "consensus": consensus.fit,
     "vote": vote.fit,
+    "turtle": turtle.fit,
     "confident": confident.fit,
 }
 
@@ -64,7 +69,8 @@ def fit(
     -------
     Labeller
         Gives probabilities of these images and of others. The same for the same images in any
-        order, and however often each is there.
+        order, and however often each is there. Of fewer different images than classes nothing can
+        be learnt, which is logged: words alone decide then.
 
     Raises
     ------
@@ -72,4 +78,13 @@ def fit(
         As `evidence.gather`, and where the method says so.
     """
     found = evidence.gather(images, words, logit_scale, classes)
+    if len(found.images) < len(classes) and settings.method != "zeroshot":
+        logger.warning(
+            "labels: %d different images for %d classes: too few to learn from, so that words "
+            "alone decide, not %s",
+            len(found.images),
+            len(classes),
+            settings.method,
+        )
+        return zeroshot.fit(found, settings)
     return METHODS[settings.method](found, settings)

@@ -14,7 +14,7 @@ from medlabel.errors import MedlabelError
 
 if TYPE_CHECKING:
     from medlabel.labels.evidence import Evidence
-    from medlabel.params import ZeroShot
+    from medlabel.params import Labelling
 
 SAME = 1e-6  # largest difference of two unit vectors' entries that rounding alone makes
 
@@ -31,7 +31,7 @@ class ByWords:
         return probabilities(images, self.words, self.logit_scale)
 
 
-def fit(evidence: Evidence, _: ZeroShot) -> ByWords:
+def fit(evidence: Evidence, _: Labelling) -> ByWords:
     """Keep the words; see `ByWords`."""
     return ByWords(evidence.words, evidence.logit_scale)
 

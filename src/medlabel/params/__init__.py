@@ -27,6 +27,7 @@ from medlabel.params.labellings import (
     Mixed,
     Propagation,
     TransClip,
+    Turtle,
     Vote,
     ZeroShot,
 )
@@ -72,6 +73,7 @@ __all__ = [
     "Trained",
     "TrainingSettings",
     "TransClip",
+    "Turtle",
     "Vote",
     "ZeroShot",
     "blocks",

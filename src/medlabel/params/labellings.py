@@ -110,6 +110,14 @@ class Vote(InSpace):
     count: Count = Field(description="Clusters.")
 
 
+class Turtle(InSpace):
+    """The labelling that a linear classifier fits best."""
+
+    method: Literal["turtle"] = Field(description="TURTLE, in one space.")
+    steps: Count = Field(description="Steps of the search.")
+    entropy: float = Field(gt=0, le=1000, description="Weight of classes being of like size.")
+
+
 class Confident(Labelling):
     """A head that learns from labels which out-of-fold probabilities do not speak against."""
 
@@ -127,6 +135,7 @@ AnyLabelling = Annotated[
     | Propagation
     | Consensus
     | Vote
+    | Turtle
     | Confident,
     Field(discriminator="method", json_schema_extra=_any_of),
 ]
