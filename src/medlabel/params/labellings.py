@@ -45,7 +45,8 @@ class Clusters(InSpace):
 
     method: Literal["clusters"] = Field(description="Many clusterings, named by words, averaged.")
     counts: list[Count] = Field(
-        min_length=1, description="Numbers of clusters, each several times the classes."
+        min_length=1,
+        description="Numbers of clusters, from about the classes to several times as many.",
     )
     starts: Count = Field(description="Clusterings of each number, from different starts.")
     doubt: float = Field(
