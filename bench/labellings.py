@@ -85,6 +85,8 @@ def compared(encoders: list[str], seeds: list[int], off: list[float]) -> Iterato
     parts = {one.method: one for one in reversed(settings.labellings.values())}
     cells = itertools.product(encoders, MIXTURES, SIZES, SHARES, seeds, [0.0, *off])
     for reference, mixture, size, share, seed, error in cells:
+        if error and "unnamed" in mixture:
+            continue
         folder = Folder(reference, mixture, size, share, seed, error)
         cell = {
             "encoder": reference, "mixture": mixture, "size": size, "share": share, "seed": seed,

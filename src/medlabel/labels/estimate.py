@@ -134,7 +134,8 @@ def strays(found: Evidence, images: Vectors) -> npt.NDArray[np.bool_]:
             sizes = np.maximum(np.bincount(members, minlength=len(centres)), 1)
             means = np.bincount(members, weights=best, minlength=len(centres)) / sizes
             scores += means[kmeans.nearest(points, centres)]
-    return scores < STRAY * scores.max()
+    stray: npt.NDArray[np.bool_] = scores < STRAY * scores.max()
+    return stray
 
 
 def _verdict(

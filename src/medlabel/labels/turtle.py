@@ -80,4 +80,5 @@ def _searched(points: Floats, classes: int, settings: Turtle) -> Floats:
 
 
 def _with_one(points: Vectors) -> Floats:
-    return np.hstack([points.astype(np.float64), np.ones((len(points), 1))])
+    found: Floats = np.hstack([points.astype(np.float64), np.ones((len(points), 1))])
+    return found
