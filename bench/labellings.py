@@ -16,6 +16,7 @@ import argparse
 import itertools
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ import pandas as pd
 
 from medlabel import files, params
 from medlabel.data import mixtures, vectors
-from medlabel.labels import estimate, methods
+from medlabel.labels import estimate, evidence, methods
 from medlabel.randomness import stream
 from medlabel.report import style
 
@@ -61,7 +62,9 @@ LINES = [style.BLUE, style.ORANGE, style.GREEN, style.VERMILLION, style.PURPLE, 
 def main() -> None:
     """Compare, print and write; or calibrate."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--encoders", nargs="+", default=["locked"])
+    parser.add_argument(
+        "--encoders", nargs="+", default=["locked"], help="`locked+locked.1` joins two"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--words-off", type=float, nargs="*", default=[0.6, 1.0, 1.5])
     parser.add_argument("--out", type=Path, help="CSV; a figure of the same name comes beside it")
@@ -116,9 +119,7 @@ class Folder:
     ) -> None:
         """Draw; where a class has too few images, all are taken."""
         pool, prompts, self.classes, unnamed = MIXTURES[mixture]
-        encoder = params.EncoderReference.parse(reference).name
         table = mixtures.read_pool(Path(f"data/pools/{pool}.parquet"))
-        path = Path(f"data/embeddings/{pool}/{encoder}.parquet")
         self.table, random = table, stream(seed, "bench", mixture, size, str(share), str(error))
         names = [*self.classes, *unnamed]
         rest = (1 - share) / (len(self.classes) - 1)
@@ -132,11 +133,9 @@ class Folder:
             truth.append(np.full(len(rows[-1]), label))
         self.truth = np.concatenate(truth)
         self.unnamed = self.truth >= len(self.classes)
-        self.all = _embeddings(path, reference, pool)
+        parts = [encoded(one, pool, prompts, self.classes) for one in reference.split("+")]
+        self.all, words, self.logit_scale = evidence.joined(parts)
         self.images = self.all[np.concatenate(rows)]
-        words, self.logit_scale = vectors.read_words(
-            Path(f"data/words/{encoder}/{prompts}.parquet"), reference, self.classes
-        )
         noise = random.standard_normal(words.shape)
         moved = words + error * noise / np.linalg.norm(noise, axis=1, keepdims=True)
         self.words = np.float32(moved / np.linalg.norm(moved, axis=1, keepdims=True))
@@ -167,14 +166,23 @@ class Folder:
         }
 
 
-_READ: dict[tuple[Path, str], np.ndarray] = {}
+@cache
+def embedded(reference: str, pool: str) -> np.ndarray:
+    """Return the embeddings of a pool, in its order."""
+    encoder = params.EncoderReference.parse(reference).name
+    table = mixtures.read_pool(Path(f"data/pools/{pool}.parquet"))
+    return vectors.read_embeddings(
+        Path(f"data/embeddings/{pool}/{encoder}.parquet"), reference, table
+    )
 
 
-def _embeddings(path: Path, reference: str, pool: str) -> np.ndarray:
-    if (path, reference) not in _READ:
-        table = mixtures.read_pool(Path(f"data/pools/{pool}.parquet"))
-        _READ[path, reference] = vectors.read_embeddings(path, reference, table)
-    return _READ[path, reference]
+def encoded(
+    reference: str, pool: str, prompts: str, classes: list[str]
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return a pool's embeddings, the classes' words and the logit scale of an encoder."""
+    encoder = params.EncoderReference.parse(reference).name
+    path = Path(f"data/words/{encoder}/{prompts}.parquet")
+    return embedded(reference, pool), *vectors.read_words(path, reference, classes)
 
 
 def _plain(table: pd.DataFrame) -> pd.DataFrame:

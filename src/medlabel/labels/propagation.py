@@ -14,7 +14,7 @@ from medlabel.labels.evidence import Evidence, Floats
 if TYPE_CHECKING:
     from medlabel.params import Propagation
 
-POWER = 3  # of the cosines that weight edges: near ones count more
+POWER = 5  # of the cosines that weight edges: near ones count more
 ROUNDS = 50
 LEAST = 1e-12
 
