@@ -249,7 +249,7 @@ def calibrated(table: pd.DataFrame) -> str:
     from scipy.optimize import minimize
 
     named = table[(table["method"].isin(COMPARED)) & ~table["mixture"].str.contains("unnamed")]
-    truth = named["fitted"].to_numpy()
+    truth = estimate.drawn_in(named["fitted"].to_numpy())
     inputs = np.column_stack(
         [np.ones(len(named)), *(estimate.log_odds(named[n]) for n in ("confidence", "agreement"))]
     )
@@ -259,7 +259,7 @@ def calibrated(table: pd.DataFrame) -> str:
         return float((np.logaddexp(0, odds) - truth * odds).mean())
 
     factors = minimize(loss, np.zeros(3)).x
-    left = estimate.log_odds(truth) - inputs @ factors
+    left = estimate.log_odds(named["fitted"].to_numpy()) - inputs @ factors
     spread = np.quantile(np.abs(left), 0.9) / estimate.NORMAL
     return f"{len(named)} folders: {factors.round(2).tolist()}, spread {spread:.2f}"
 

@@ -20,7 +20,7 @@ def test_labels_of_words_that_tell_images_apart_are_trusted() -> None:
     images, words, _ = folder([60, 60, 60], error=0.2)
     found = judge(images, words)
     assert found.verdict == "trusted"
-    assert found.low < found.accuracy < found.high
+    assert 0.8 < found.low < found.accuracy <= found.high
     assert found.accuracy > estimate.TRUSTED
     assert not found.stray.any()
     assert "words and clusters agree on" in found.reason
@@ -66,4 +66,4 @@ def test_images_of_a_kind_that_no_class_names_are_set_aside(count: int) -> None:
 def test_one_image_has_an_estimate() -> None:
     images, words, _ = folder([1, 0, 0])
     found = judge(images, words)
-    assert 0 < found.low < found.accuracy < found.high < 1
+    assert found.low < 0.7 < found.accuracy <= found.high  # it may be wrong by chance

@@ -24,7 +24,7 @@ Verdict = Literal["trusted", "check", "refused"]
 
 # Log-odds of accuracy: a number, and factors of the log-odds of mean confidence and of agreement;
 # spread of what is left. Fitted by `bench/labellings.py --calibrate` on folders of seeds from 1000.
-INTERCEPT, OF_CONFIDENCE, OF_AGREEMENT, SPREAD = -1.29, 0.91, 0.76, 0.9
+INTERCEPT, OF_CONFIDENCE, OF_AGREEMENT, SPREAD = -1.35, 0.72, 0.75, 0.74
 EDGE = 0.01  # shares are drawn away from 0 and 1 by so much before log-odds
 NORMAL = 1.645  # standard deviations that 90 % lie within
 TRUSTED = 0.92  # estimated accuracy from which labels are trusted
@@ -101,19 +101,35 @@ def estimate(
 
 
 def judged(confidence: float, agreement: float, stray: npt.NDArray[np.bool_]) -> Estimate:
-    """Turn what was found into an estimate and a verdict."""
+    """Turn what was found of the images that are not stray into an estimate and a verdict.
+
+    The interval is as wide as the numbers err on the folders that they were fitted to, and wider
+    where few images may be right by chance.
+    """
     middle = INTERCEPT + OF_CONFIDENCE * log_odds(confidence) + OF_AGREEMENT * log_odds(agreement)
-    accuracy, low, high = (
-        float(1 / (1 + np.exp(-(middle + off * NORMAL * SPREAD)))) for off in (0, -1, 1)
-    )
+    inner = drawn_in(_share(middle))
+    by_chance = 1 / (max(int((~stray).sum()), 1) * inner * (1 - inner))
+    wide = NORMAL * float(np.sqrt(SPREAD**2 + by_chance))
+    accuracy, low, high = (_share(middle + off) for off in (0, -wide, wide))
     verdict, reason = _verdict(accuracy, confidence, agreement, stray)
     return Estimate(accuracy, low, high, confidence, agreement, stray, verdict, reason)
 
 
 def log_odds(share: float | Floats) -> Any:
     """Return the log-odds of a share, drawn away from 0 and 1."""
-    inner = EDGE + (1 - 2 * EDGE) * np.asarray(share)
+    inner = drawn_in(share)
     return np.log(inner / (1 - inner))
+
+
+def drawn_in(share: float | Floats) -> Any:
+    """Draw a share away from 0 and 1, of which few images would make certainty."""
+    return EDGE + (1 - 2 * EDGE) * np.asarray(share)
+
+
+def _share(odds: float) -> float:
+    """Undo `log_odds`."""
+    inner = 1 / (1 + np.exp(-odds))
+    return float(np.clip((inner - EDGE) / (1 - 2 * EDGE), 0, 1))
 
 
 def strays(found: Evidence, images: Vectors) -> npt.NDArray[np.bool_]:

@@ -80,5 +80,6 @@ def _searched(points: Floats, classes: int, settings: Turtle) -> Floats:
 
 
 def _with_one(points: Vectors) -> Floats:
-    found: Floats = np.hstack([points.astype(np.float64), np.ones((len(points), 1))])
+    found: Floats = np.ones((len(points), points.shape[1] + 1))
+    found[:, :-1] = points
     return found

@@ -55,6 +55,9 @@ class Clusters(InSpace):
         description="Error of the words that a whole cluster shares, in standard deviations of "
         "their logits: how near two classes may be over a cluster to be both possible.",
     )
+    own: float = Field(
+        ge=0, le=10, description="Weight of an image's own words, which decide between clusters."
+    )
 
 
 class Balanced(Labelling):
