@@ -273,8 +273,8 @@ def draw(table: pd.DataFrame, target: Path) -> None:
         [target.with_suffix(".svg"), target.with_suffix(".png")],
         75,
         "Labellings without a label",
-        f"Mean over {plain['encoder'].nunique()} encoders, mixtures of real images and sizes of "
-        "folders; the five best methods by mean rank, and words alone",
+        f"Folders of real images, by encoder {', '.join(plain['encoder'].unique())}; the five best "
+        "methods by mean rank, and words alone. Right: also with words moved at random",
         phantom=False,
     ) as figure:
         gains, shares, truth = figure.subplots(1, 3)

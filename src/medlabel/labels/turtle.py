@@ -57,7 +57,8 @@ def fit(evidence: Evidence, settings: Turtle) -> Searched:
 
 def _searched(points: Floats, classes: int, settings: Turtle) -> Floats:
     random = stream(0, "labels", "turtle")
-    weights = random.standard_normal((points.shape[1], classes)) / np.sqrt(points.shape[1])
+    shape = points.shape[1], classes
+    weights: Floats = random.standard_normal(shape) / np.sqrt(points.shape[1])
     classifier = np.zeros_like(weights)
     first, second = np.zeros_like(weights), np.zeros_like(weights)
     for step in range(1, settings.steps + 1):
