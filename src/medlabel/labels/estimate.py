@@ -24,12 +24,12 @@ Verdict = Literal["trusted", "check", "refused"]
 
 # Log-odds of accuracy: a number, and factors of the log-odds of mean confidence and of agreement;
 # spread of what is left. Fitted by `bench/labellings.py --calibrate` on folders of seeds from 1000.
-INTERCEPT, OF_CONFIDENCE, OF_AGREEMENT, SPREAD = -1.35, 0.72, 0.75, 0.74
+INTERCEPT, OF_CONFIDENCE, OF_AGREEMENT, SPREAD = -1.46, 0.72, 0.77, 0.74
 EDGE = 0.01  # shares are drawn away from 0 and 1 by so much before log-odds
 NORMAL = 1.645  # standard deviations that 90 % lie within
 TRUSTED = 0.92  # estimated accuracy from which labels are trusted
 REFUSED = 0.75  # and below which they are refused
-STRAY = 0.5  # part of the best cluster's cosine to words, below which an image fits no class
+STRAY = 0.45  # part of the best cluster's cosine to words, below which an image fits no class
 STRAYS = 0.02  # part of the images that may fit no class in labels that are trusted
 COMPONENTS, COUNTS, STARTS = 32, (8, 12, 16), 2  # of the clusters that strays are found by
 
