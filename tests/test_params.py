@@ -162,6 +162,16 @@ def test_overlays_are_valid(overlay: Path) -> None:
         ),
         ("encoders.phantom_clip.width=100", "encoders.phantom_clip.width: 100 given, a multiple"),
         ("encoders.phantom_clip.kind=clip", "encoders.phantom_clip.kind: one of 'open_clip', 'co"),
+        ("labellings.vote.method=votes", "labellings.vote.method: one of 'zeroshot', 'clusters', "),
+        ("labellings.vote.count=0", "labellings.vote.count: 0 given, allowed: input should be"),
+        (
+            "labellings.clusters.count=8",
+            "labellings.clusters.count: unknown key (value 8); did you mean counts?",
+        ),
+        (
+            "labellings.balanced.totals={chest: -1.0}",
+            "labellings.balanced.totals.chest: -1.0 given, allowed: input should be",
+        ),
         ("prompts.capstone.templates=['no slot']", "prompts.capstone.templates: 'no slot' given"),
         ("networks.wider.kernels=[3]", "networks.wider.kernels: [3] given, one for each of"),
         ("default_studies=[mian]", "default_studies: 'mian' given, one of main, "),

@@ -56,14 +56,15 @@ def world(tmp_path: Path) -> Path:
 @pytest.fixture
 def run(world: Path) -> Callable[..., pd.DataFrame]:
     def call(*names: str, **changes: object) -> pd.DataFrame:
-        given = {"method": "zeroshot", "logit_scale": None, "top_k": None, "targets": "hard"}
+        common = {"logit_scale": None, "top_k": None, "targets": "hard"}
+        part = params.Vote if changes.get("method") == "vote" else params.ZeroShot
         label.write(
             world / "pool.parquet",
             world / "embeddings.parquet",
             world / "words.parquet",
             REFERENCE,
             mixture(*(names or CLASSES)),
-            params.Labelling.model_validate({**given, **changes}),
+            part.model_validate({"method": "zeroshot", **common, **changes}),
             world / "labels.parquet",
         )
         return pd.read_parquet(world / "labels.parquet")
@@ -101,6 +102,25 @@ def test_the_logit_scale_sharpens_and_keeps_the_labels(run: Callable) -> None:
     assert mild["pseudolabel"].tolist() == sharp["pseudolabel"].tolist()
     columns = [f"p_{name}" for name in CLASSES]
     assert (sharp[columns].max(axis=1) >= mild[columns].max(axis=1)).all()
+
+
+def test_held_out_images_play_no_part_in_labels_of_others(run: Callable, world: Path) -> None:
+    """Nor do the labels of one held-out image depend on another one."""
+    chosen = {"method": "vote", "components": 4, "count": 3}
+    before = run(**chosen)
+    held_out = pq.read_table(world / "embeddings.parquet").to_pandas()["split"] == "val"
+    columns = {REFERENCE: units(18, 1)}
+    columns[REFERENCE][np.flatnonzero(held_out)[1:]] = units(8, 9)
+    images = pq.read_table(world / "embeddings.parquet").select(["dataset", "split", "row"])
+    table = vectors.with_vectors(images.to_pandas(), columns, {})
+    pq.write_table(table, world / "embeddings.parquet")
+    after = run(**chosen)
+    same = (before.drop(columns="label") == after.drop(columns="label")).all(axis=1)
+    assert same[before["role"] == "train"].all()
+    assert not same[before["role"] == "test"].all()
+    first = images.to_pandas()[held_out].iloc[0]
+    key = (before[["dataset", "split", "row"]] == first).all(axis=1)
+    assert same[key].all()
 
 
 def test_same_inputs_same_bytes(run: Callable, world: Path) -> None:

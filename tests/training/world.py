@@ -16,7 +16,6 @@ from medlabel.data import mixtures
 from medlabel.networks import registry
 from medlabel.params import (
     ClassRole,
-    Labelling,
     Mixture,
     MixtureClass,
     Network,
@@ -24,6 +23,7 @@ from medlabel.params import (
     Start,
     Trained,
     TrainingSettings,
+    ZeroShot,
 )
 from medlabel.training import run
 from medlabel.training.loop import Images
@@ -65,7 +65,7 @@ RECIPE = Recipe(
     seeds_per_job=1,
     keep_weights=None,
 )
-LABELLING = Labelling(method="zeroshot", logit_scale=None, top_k=None, targets="hard")
+LABELLING = ZeroShot(method="zeroshot", logit_scale=None, top_k=None, targets="hard")
 TINY = 12  # pixels, the smallest that CNN takes
 
 

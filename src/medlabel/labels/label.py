@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,18 +9,10 @@ import numpy as np
 
 from medlabel import files
 from medlabel.data import mixtures, vectors
-from medlabel.data.vectors import Vectors
-from medlabel.labels import zeroshot
+from medlabel.labels import methods
 
 if TYPE_CHECKING:
-    from medlabel.params import Labelling, Mixture
-
-# From embeddings of n images, embeddings of the classes' words, the logit scale and all settings
-# to probabilities, float32 of shape (n, classes).
-Method = Callable[[Vectors, Vectors, float, "Labelling"], Vectors]
-METHODS: dict[str, Method] = {
-    "zeroshot": lambda images, words, scale, _: zeroshot.probabilities(images, words, scale),
-}
+    from medlabel.params import AnyLabelling, Mixture
 
 
 def write(
@@ -30,10 +21,13 @@ def write(
     words: Path,
     reference: str,
     mixture: Mixture,
-    settings: Labelling,
+    settings: AnyLabelling,
     target: Path,
 ) -> None:
-    """Label every image of a mixture.
+    """Label every image of a mixture, by what is learnt from those of the role train alone.
+
+    Held-out images play no part in it, so that labels of theirs are as good as those of images that
+    are yet to come.
 
     Parameters
     ----------
@@ -52,16 +46,16 @@ def write(
     ------
     MedlabelError
         When an input is missing or damaged, images of the pool were never embedded, or two classes
-        have the same words.
+        have the same words; and as `methods.fit`.
     """
     classes = mixture.class_names
     table = mixtures.read_pool(pool).query("`class` in @classes").reset_index(drop=True)
     truth = table.pop("class").map({name: label for label, name in enumerate(classes)})
     described, own_scale = vectors.read_words(words, reference, classes)
-    zeroshot.require_distinct(described, classes)
     images = vectors.read_embeddings(embeddings, reference, table)
     scale = settings.logit_scale or own_scale
-    found = METHODS[settings.method](images, described, scale, settings)
+    known = images[(table["role"] == "train").to_numpy()]
+    found = methods.fit(settings, known, described, scale, classes).predict(images)
     # argmax takes the first of equals: ties go to the lower class index.
     labelled = table.assign(
         label=truth.astype(np.int8),

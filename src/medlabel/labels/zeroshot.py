@@ -4,13 +4,36 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from medlabel.data.vectors import Vectors
 from medlabel.errors import MedlabelError
 
+if TYPE_CHECKING:
+    from medlabel.labels.evidence import Evidence
+    from medlabel.params import Labelling
+
 SAME = 1e-6  # largest difference of two unit vectors' entries that rounding alone makes
+
+
+@dataclass(frozen=True)
+class ByWords:
+    """Words and a scale; nothing was learnt from images."""
+
+    words: Vectors
+    logit_scale: float
+
+    def predict(self, images: Vectors) -> Vectors:
+        """As `probabilities`."""
+        return probabilities(images, self.words, self.logit_scale)
+
+
+def fit(evidence: Evidence, _: Labelling) -> ByWords:
+    """Keep the words; see `ByWords`."""
+    return ByWords(evidence.words, evidence.logit_scale)
 
 
 def probabilities(images: Vectors, words: Vectors, logit_scale: float) -> Vectors:

@@ -257,20 +257,3 @@ class Prompts(Part):
         """Return every sentence about a class: each template with each description."""
         words = self.words.get(label, [label.replace("_", " ")])
         return [template.replace("{}", word) for template in self.templates for word in words]
-
-
-class Labelling(Part):
-    """How embeddings and words become labels, and which of these a student learns from."""
-
-    method: Literal["zeroshot"] = Field(
-        description="`zeroshot`: the class whose words lie nearest to the image."
-    )
-    logit_scale: float | None = Field(
-        gt=0, le=1000, description="Factor on cosines before softmax; null takes the encoder's own."
-    )
-    top_k: Count | None = Field(
-        description="Train on so many images a class, those most sure of it; null takes all."
-    )
-    targets: Literal["hard", "soft"] = Field(
-        description="Train on the most probable class, or on the probabilities."
-    )

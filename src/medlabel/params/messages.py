@@ -9,6 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from medlabel.params.encoders import AnyEncoder
+from medlabel.params.labellings import AnyLabelling
 
 # Sections of version 0.1.0, and what replaced them.
 REPLACED = {
@@ -31,11 +32,14 @@ def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _sections(argument)
 
 
-# Tags of the union of encoders stand third in pydantic's locations, but are no keys of the file.
-KINDS = {
-    kind
-    for encoder in _sections(AnyEncoder)
-    for kind in get_args(encoder.model_fields["kind"].annotation)
+# Sections whose parts are of several kinds, and the key that tells the kind. Tags of these unions
+# stand third in pydantic's locations, but are no keys of the file.
+UNIONS = {"encoders": ("kind", AnyEncoder), "labellings": ("method", AnyLabelling)}
+TAGS = {
+    section: {
+        tag for model in _sections(union) for tag in get_args(model.model_fields[key].annotation)
+    }
+    for section, (key, union) in UNIONS.items()
 }
 
 
@@ -64,7 +68,7 @@ def without_heirs(
 def explain(problem: Mapping[str, Any], model: type[BaseModel]) -> str:
     """Tell one of pydantic's problems: the key's full path, the value, and what is allowed."""
     section, *inner = problem["loc"] or [""]
-    tagged = section == "encoders" and inner[1:2] and inner[1] in KINDS
+    tagged = inner[1:2] and inner[1] in TAGS.get(section, ())
     keys = [section, *inner[:1], *inner[2:]] if tagged else problem["loc"]
     path = ".".join(map(str, keys))
     given = problem.get("input")
@@ -73,7 +77,8 @@ def explain(problem: Mapping[str, Any], model: type[BaseModel]) -> str:
     if problem["type"] == "missing":
         return f"{path}: missing, a value is required"
     if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        return f"{path}.kind: one of {problem['ctx'].get('expected_tags', 'the kinds')} allowed"
+        key = UNIONS[section][0]
+        return f"{path}.{key}: one of {problem['ctx'].get('expected_tags', 'those')} allowed"
     reason = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error" and isinstance(given, dict):
         return f"{path}.{reason}" if path else reason
@@ -85,8 +90,12 @@ def _nearest(location: Sequence[Any], model: type[BaseModel]) -> str:
     for part in location[:-1]:
         fields = [one.model_fields[part] for one in sections if part in one.model_fields]
         inner = [section for field in fields for section in _sections(field.annotation)]
-        kinds = {one: one.model_fields.get("kind") for one in sections}
-        tagged = [one for one, kind in kinds.items() if kind and part in get_args(kind.annotation)]
+        tagged = [
+            one
+            for one in sections
+            for key, _ in UNIONS.values()
+            if key in one.model_fields and part in get_args(one.model_fields[key].annotation)
+        ]
         sections = inner or tagged or sections  # keys of lists and mappings lead nowhere
     names = list(dict.fromkeys(name for section in sections for name in section.model_fields))
     close = difflib.get_close_matches(str(location[-1]), names, n=1)

@@ -17,10 +17,10 @@ from medlabel.params.encoders import (
     AnyEncoder,
     Contrastive,
     EncoderReference,
-    Labelling,
     Locked,
     Prompts,
 )
+from medlabel.params.labellings import AnyLabelling
 from medlabel.params.mixtures import Mixture
 from medlabel.params.networks import Network
 from medlabel.params.recipes import Recipe
@@ -48,7 +48,7 @@ class TrainingSettings(Section):
     mixture: Mixture | None
     dataset: str | None
     size: int
-    labelling: Labelling | None
+    labelling: AnyLabelling | None
     network: Network | str
     recipe: Recipe
 
@@ -101,7 +101,7 @@ class Params(Section):
     )
     encoders: Annotated[dict[Name, AnyEncoder], extending()] = Field(description="Teachers.")
     prompts: Annotated[dict[Name, Prompts], extending()] = Field(description="Words for classes.")
-    labellings: Annotated[dict[Name, Labelling], extending()] = Field(
+    labellings: Annotated[dict[Name, AnyLabelling], extending()] = Field(
         description="From embeddings and words to labels."
     )
     networks: Annotated[dict[Name, Network], extending()] = Field(

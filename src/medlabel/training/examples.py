@@ -19,7 +19,7 @@ from medlabel.data import archive, catalogue, mixtures
 from medlabel.data.pixels import with_channels
 from medlabel.errors import MedlabelError
 from medlabel.labels import selection
-from medlabel.params import Labelling, Mixture, Recipe, TrainingSettings
+from medlabel.params import AnyLabelling, Mixture, Recipe, TrainingSettings
 from medlabel.randomness import stream
 from medlabel.training.loop import Images
 
@@ -175,7 +175,7 @@ class Draws:
         return selection.select(joined, self._labelling.top_k)
 
     @property
-    def _labelling(self) -> Labelling:
+    def _labelling(self) -> AnyLabelling:
         assert self.settings.labelling is not None
         return self.settings.labelling
 

@@ -1,0 +1,171 @@
+"""How right labels are, without a label; which images no class names; and whether to use labels.
+
+Every estimate of accuracy without labels rests on assumptions (Garg et al., ICLR 2022). These are:
+words are as sure as they are right on average, as their scale was fitted to be; and words and
+clusters seldom err together. Neither sees words that name one class and mean another, nor
+clusters that follow the scanner where words do too.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from medlabel.data.vectors import Vectors
+from medlabel.labels import clusters, evidence, kmeans, space
+from medlabel.labels.evidence import Evidence, Floats
+
+Verdict = Literal["trusted", "check", "refused"]
+
+# Log-odds of accuracy: a number, and factors of the log-odds of mean confidence and of agreement;
+# spread of what is left. Fitted by `bench/labellings.py --calibrate` on folders of seeds from 1000.
+INTERCEPT, OF_CONFIDENCE, OF_AGREEMENT, SPREAD = -1.46, 0.72, 0.77, 0.74
+EDGE = 0.01  # shares are drawn away from 0 and 1 by so much before log-odds
+NORMAL = 1.645  # standard deviations that 90 % lie within
+TRUSTED = 0.92  # estimated accuracy from which labels are trusted
+REFUSED = 0.75  # and below which they are refused
+STRAY = 0.45  # part of the best cluster's cosine to words, below which an image fits no class
+STRAYS = 0.02  # part of the images that may fit no class in labels that are trusted
+COMPONENTS, COUNTS, STARTS = 32, (8, 12, 16), 2  # of the clusters that strays are found by
+
+logger = logging.getLogger("medlabel")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is known of labels.
+
+    Attributes
+    ----------
+    accuracy, low, high
+        Of the labels of images that fit a class: estimate and 90 % interval.
+    confidence, agreement
+        What the estimate is made of: the mean of the highest probability by words, and the share
+        of images that words (and clusters) label alike.
+    stray
+        Which images fit no class, (n,).
+    verdict, reason
+        Whether to use the labels, and why, in a line.
+    """
+
+    accuracy: float
+    low: float
+    high: float
+    confidence: float
+    agreement: float
+    stray: npt.NDArray[np.bool_]
+    verdict: Verdict
+    reason: str
+
+
+def estimate(
+    images: Vectors,
+    words: Vectors,
+    logit_scale: float,
+    classes: Sequence[str],
+    chances: Vectors,
+    settings: Any,
+) -> Estimate:
+    """Estimate how right the labels of a folder are.
+
+    Parameters
+    ----------
+    images, words, logit_scale, classes
+        As `methods.fit` takes them.
+    chances
+        Probabilities of these images by any labelling, (n, classes).
+    settings
+        Of clusters (`params.Clusters`), which the labels are compared with.
+
+    Raises
+    ------
+    MedlabelError
+        As `evidence.gather`.
+    """
+    found = evidence.gather(images, words, logit_scale, classes)
+    stray = strays(found, images)
+    kept = ~stray if not stray.all() else stray
+    by_words = evidence.softmax(evidence.logits(images, words, logit_scale))
+    labels = chances.argmax(axis=1)
+    views = [by_words.argmax(axis=1)]
+    if len(found.images) >= len(classes):
+        views.append(clusters.fit(found, settings).predict(images).argmax(axis=1))
+    agreement = min(float((view == labels)[kept].mean()) for view in views)
+    confidence = float(by_words.max(axis=1)[kept].mean())
+    return judged(confidence, agreement, stray)
+
+
+def judged(confidence: float, agreement: float, stray: npt.NDArray[np.bool_]) -> Estimate:
+    """Turn what was found of the images that are not stray into an estimate and a verdict.
+
+    The interval is as wide as the numbers err on the folders that they were fitted to, and wider
+    where few images may be right by chance.
+    """
+    middle = INTERCEPT + OF_CONFIDENCE * log_odds(confidence) + OF_AGREEMENT * log_odds(agreement)
+    inner = drawn_in(_share(middle))
+    by_chance = 1 / (max(int((~stray).sum()), 1) * inner * (1 - inner))
+    wide = NORMAL * float(np.sqrt(SPREAD**2 + by_chance))
+    accuracy, low, high = (_share(middle + off) for off in (0, -wide, wide))
+    verdict, reason = _verdict(accuracy, confidence, agreement, stray)
+    return Estimate(accuracy, low, high, confidence, agreement, stray, verdict, reason)
+
+
+def log_odds(share: float | Floats) -> Any:
+    """Return the log-odds of a share, drawn away from 0 and 1."""
+    inner = drawn_in(share)
+    return np.log(inner / (1 - inner))
+
+
+def drawn_in(share: float | Floats) -> Any:
+    """Draw a share away from 0 and 1, of which few images would make certainty."""
+    return EDGE + (1 - 2 * EDGE) * np.asarray(share)
+
+
+def _share(odds: float) -> float:
+    """Undo `log_odds`."""
+    inner = 1 / (1 + np.exp(-odds))
+    return float(np.clip((inner - EDGE) / (1 - 2 * EDGE), 0, 1))
+
+
+def strays(found: Evidence, images: Vectors) -> npt.NDArray[np.bool_]:
+    """Tell which images fit no class: their clusters lie far from all words.
+
+    Far is by the cosine to the nearest words, meant over a cluster, beside that of the best cluster
+    of the folder. So it takes an encoder whose cosines of what does not belong together are
+    near 0, and at least one class with images.
+    """
+    basis = space.fit(found.images, COMPONENTS)
+    known, points = basis.project(found.images), basis.project(images)
+    best = (found.images @ found.words.T).max(axis=1)
+    scores = np.zeros(len(images))
+    for count in COUNTS:
+        for start in range(STARTS):
+            centres = kmeans.centres(known, count, "strays", start)
+            members = kmeans.nearest(known, centres)
+            sizes = np.maximum(np.bincount(members, minlength=len(centres)), 1)
+            means = np.bincount(members, weights=best, minlength=len(centres)) / sizes
+            scores += means[kmeans.nearest(points, centres)]
+    stray: npt.NDArray[np.bool_] = scores < STRAY * scores.max()
+    return stray
+
+
+def _verdict(
+    accuracy: float, confidence: float, agreement: float, stray: npt.NDArray[np.bool_]
+) -> tuple[Verdict, str]:
+    alone = int(stray.sum())
+    if accuracy < TRUSTED:
+        unsure = log_odds(confidence) < log_odds(agreement)
+        reason = (
+            f"the words do not tell these images apart: {confidence:.0%} sure on average"
+            if unsure
+            else f"words and clusters disagree on {1 - agreement:.0%} of the images"
+        )
+        return ("refused" if accuracy < REFUSED else "check"), reason
+    if alone > STRAYS * len(stray):
+        return "check", f"{alone} of {len(stray)} images fit no class"
+    return "trusted", f"words and clusters agree on {agreement:.1%} of the images"
