@@ -14,6 +14,7 @@ from medlabel.annotation import (
     classes,
     corrections,
     embedding,
+    gallery,
     labelling,
     links,
     places,
@@ -38,9 +39,8 @@ NAMED = 10  # files that are told one by one; the table has all of them
 PRECISIONS = ("auto", "fp32", "bf16")
 DEVICES = ("auto", "cpu", "cuda")
 VOLUMES = ("slices", "projection")
-LABELS, PARQUET, REVIEW, CARD, AUDIT = (
-    *("labels.csv", "labels.parquet", "review.csv", "card.md", "audit.csv"),
-)
+LABELS, PARQUET, REVIEW = "labels.csv", "labels.parquet", "review.csv"
+CARD, PAGE, AUDIT = "card.md", "page.html", "audit.csv"
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Request:
     def written(self) -> tuple[str, ...]:
         """Names of the files that a person might change."""
         audit = (AUDIT,) if self.audit else ()
-        return (LABELS, PARQUET, REVIEW, CARD, *audit)
+        return (LABELS, PARQUET, REVIEW, CARD, PAGE, *audit)
 
 
 def label(request: Request) -> pd.DataFrame:
@@ -135,6 +135,7 @@ def label(request: Request) -> pd.DataFrame:
     times = {"started": started, "seconds": round(time.time() - started, 3)}
     with outputs.writing({**facts, **times, "images_embedded_now": embedded.computed}) as staging:
         _write(staging, table, request, facts)
+        gallery.write(staging / PAGE, table, names, embedded.thumbnails)
     if request.by_label:
         links.write(request.out, table, embedded.files)
     _tell(table, request, names)
@@ -248,4 +249,9 @@ def _tell(table: pd.DataFrame, request: Request, names: Sequence[str]) -> None:
             "as --corrections",
             request.out / AUDIT,
         )
-    logger.info("%s; table: %s", tables.told(table, names), request.out / LABELS)
+    logger.info(
+        "%s; table: %s; page: %s",
+        tables.told(table, names),
+        request.out / LABELS,
+        request.out / PAGE,
+    )

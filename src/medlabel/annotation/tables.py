@@ -30,8 +30,8 @@ def build(embedded: Embedded, opinion: Opinion, classes: Sequence[str]) -> pd.Da
     -------
     DataFrame
         file, page (Int32), label, ``p_<class>`` (float32) for each class, teacher (its label),
-        doubt (float32: 1 less the label's probability), review_rank (Int32; 1 is to be looked at first;
-        duplicates have none), cluster (Int32, where the labelling makes groups), status
+        doubt (float32: 1 less the label's probability), review_rank (Int32; 1 is to be looked at
+        first; duplicates have none), cluster (Int32, where the labelling makes groups), status
         (labelled, duplicate, or why there is no label), note, and digest (of the pixels).
     """
     import pandas as pd

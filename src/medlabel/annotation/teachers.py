@@ -122,6 +122,8 @@ def _parameters() -> Path:
 def _make(
     found: params.Params, settings: params.Locked, folder: Path, device: str, threads: int
 ) -> None:
+    from joblib import Parallel, delayed
+
     from medlabel.data import catalogue, phantoms
     from medlabel.progress import track
     from medlabel.teacher import features, heads
@@ -129,16 +131,19 @@ def _make(
     with _drawings(folder) as place:
         names = layout.Layout(str(place), str(place))
         drawn = found.phantoms_of(settings)
-        for kind, size in track(drawn, "draw what the teacher learns from", len(drawn)):
-            solid = catalogue.is_volumetric(kind)
-            phantoms.write(
+        drawings = Parallel(n_jobs=threads, return_as="generator_unordered")(
+            delayed(phantoms.write)(
                 kind,
                 Path(names.phantoms(kind, size)),
                 Path(names.captions(kind, size)),
-                found.phantoms.volumes if solid else found.phantoms.counts,
+                found.phantoms.volumes if catalogue.is_volumetric(kind) else found.phantoms.counts,
                 found.phantoms.model_copy(update={"size": size}),
                 found.seed,
             )
+            for kind, size in drawn
+        )
+        for _ in track(drawings, "draw what the teacher learns from", len(drawn)):
+            pass
         heads.train(
             sources=features.sources(
                 {one: Path(names.phantoms(*one)) for one in drawn},
