@@ -52,8 +52,8 @@ def test_a_review_counts_where_it_is_filled_in(tmp_path: Path) -> None:
 
 def test_a_table_of_labels_counts_where_it_was_changed(tmp_path: Path) -> None:
     """F33: by hand, in a spreadsheet."""
-    text = "file,page,label,teacher,status\n0.png,,hand,chest,labelled\n1.png,2,breast,breast,labelled\n"
-    text += "2.png,,chest,chest,checked\n"
+    text = "file,page,label,teacher,status\n0.png,,hand,chest,labelled\n"
+    text += "1.png,2,breast,breast,labelled\n2.png,,chest,chest,checked\n"
     path = saved(tmp_path / "a.csv", text)
     assert corrections.read(path) == {("0.png", ""): "hand", ("2.png", ""): "chest"}
 

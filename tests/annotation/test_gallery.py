@@ -1,4 +1,4 @@
-"""The page: whole in one file, its numbers those of the tables, nothing of a file but its pixels."""
+"""The page: one file, with the numbers of the tables, and nothing of an image but its pixels."""
 
 from __future__ import annotations
 

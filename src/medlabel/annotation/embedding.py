@@ -117,6 +117,21 @@ def embed(
     return Embedded(files, digests, vectors, keeper.thumbnails, keeper.computed)
 
 
+def embed_pixels(pixels: Sequence[Pixels], loaded: encoder.Encoder, settings: Settings) -> Vectors:
+    """Embed images that lie in memory; nothing is kept.
+
+    Returns
+    -------
+    ndarray
+        float32 of shape (len(pixels), dimension), of length 1.
+    """
+    network = _Network(loaded, settings, ENGINES.get(loaded.device.type, "torch"))
+    starts = range(0, len(pixels), settings.batch_size)
+    parts = [network.embed(pixels[first : first + settings.batch_size]) for first in starts]
+    empty = np.empty((0, loaded.manifest.dimension), np.float32)
+    return np.concatenate([empty, *parts])
+
+
 def _recipe(loaded: encoder.Encoder, settings: Settings, engine: str) -> dict[str, Any]:
     from medlabel.teacher import runtime
 

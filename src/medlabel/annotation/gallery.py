@@ -1,4 +1,4 @@
-"""The page: all labelled images in one HTML file that opens from disk, to look through and correct."""
+"""The page: labelled images in one HTML file that opens from disk, to look at and correct."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from medlabel.annotation import (
     classes,
     corrections,
     embedding,
+    exports,
     gallery,
     labelling,
     links,
@@ -95,7 +96,7 @@ class Request:
     def written(self) -> tuple[str, ...]:
         """Names of the files that a person might change."""
         audit = (AUDIT,) if self.audit else ()
-        return (LABELS, PARQUET, REVIEW, CARD, PAGE, *audit)
+        return (LABELS, PARQUET, REVIEW, CARD, PAGE, *exports.FILES, *audit)
 
 
 def label(request: Request) -> pd.DataFrame:
@@ -135,6 +136,7 @@ def label(request: Request) -> pd.DataFrame:
     times = {"started": started, "seconds": round(time.time() - started, 3)}
     with outputs.writing({**facts, **times, "images_embedded_now": embedded.computed}) as staging:
         _write(staging, table, request, facts)
+        exports.write(staging, table, embedded, names)
         gallery.write(staging / PAGE, table, names, embedded.thumbnails)
     if request.by_label:
         links.write(request.out, table, embedded.files)

@@ -107,7 +107,8 @@ def told(table: pd.DataFrame, classes: Sequence[str]) -> str:
     labelled = table[table["label"] != ""]
     counts = Counter(labelled["label"].tolist())
     parts = [f"{len(labelled)} images labelled"]
-    parts += [", ".join(f"{counts[name]} {name}" for name in classes)]
+    names = [*classes, *sorted(set(counts) - set(classes))]
+    parts += [", ".join(f"{counts[name]} {name}" for name in names)]
     statuses = Counter(table["status"].tolist())
     if copies := statuses.pop(DUPLICATE, 0):
         parts.append(f"{copies} of them duplicates")
