@@ -42,7 +42,11 @@ STEPS = (
     results.contact_sheet,
 )
 
-for command in (product.label, product.watch, *STEPS, product.schema):
+for command in (
+    *(product.label, product.doctor, product.status, product.watch),
+    *STEPS,
+    product.schema,
+):
     app.command(name=command.__name__)(command)
 
 

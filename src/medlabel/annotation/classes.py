@@ -84,7 +84,7 @@ def read(classes: str | None, words: Path | None = None) -> dict[str, list[str]]
         When neither or both are given, the file is none, or there are fewer than two classes.
     """
     if (classes is None) == (words is None):
-        raise MedlabelError('label: give --classes "one, other" or --classes FILE.yaml.')
+        raise MedlabelError('label: give either --classes "one, other" or --classes FILE.yaml.')
     file = words if words is not None else Path(str(classes))
     if words is not None or file.suffix.lower() in YAML:
         content, source = parameters.read_yaml(file), str(file)

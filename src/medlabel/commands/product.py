@@ -12,6 +12,8 @@ from medlabel import params as parameters
 from medlabel.commands.state import State
 from medlabel.errors import MedlabelError
 
+MB = 1_000_000
+
 
 def label(
     images: Annotated[
@@ -61,6 +63,7 @@ def label(
     from medlabel.annotation import windows
     from medlabel.annotation.page import Reading
 
+    sentences = naming.read(classes, words)
     if target is not None:
         raise MedlabelError(
             f"--target {target}: replaced by --out FOLDER, which holds labels.csv and more."
@@ -70,7 +73,7 @@ def label(
         labelling.Request(
             images=images,
             out=out,
-            sentences=naming.read(classes, words),
+            sentences=sentences,
             encoder=encoder,
             reading=Reading(windows.parse(window), volumes),  # type: ignore[arg-type]
             batch_size=batch_size,
@@ -91,6 +94,41 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Look at what labelling needs on this machine; each lack comes with its remedy."""
+    import json
+    from dataclasses import asdict
+
+    from medlabel.annotation import health
+
+    findings = health.examine()
+    if as_json:
+        typer.echo(json.dumps([asdict(one) for one in findings], indent=2, ensure_ascii=False))
+    else:
+        typer.echo("\n".join(one.told() for one in findings))
+    if any(one.verdict == "missing" for one in findings):
+        raise typer.Exit(1)
+
+
+def status(as_json: AsJson = False) -> None:
+    """Show what is kept for this user: teachers, embedded images, disk."""
+    import json
+
+    from medlabel.annotation import health
+
+    found = health.kept()
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    typer.echo(f"{found['folder']}: {found['bytes'] / MB:.0f} MB")
+    for name, size in found["encoders"].items():
+        typer.echo(f"  teacher {name}: {size / MB:.0f} MB")
+    typer.echo(f"  {found['images']} embedded images: {found['images_bytes'] / MB:.0f} MB")
 
 
 def watch(
