@@ -171,7 +171,7 @@ def _wide_ppm(image: Image, content: bytes) -> windows.Intensities:
 
 def _turned(pixels: windows.Intensities, orientation: int) -> windows.Intensities:
     """Turn as EXIF's orientation asks, which Pillow does for 8 bits alone."""
-    turn: dict[int, Callable[[Any], Any]] = {
+    turns: dict[int, Callable[[Any], Any]] = {
         2: lambda one: one[:, ::-1],
         3: lambda one: one[::-1, ::-1],
         4: lambda one: one[::-1],
@@ -179,8 +179,9 @@ def _turned(pixels: windows.Intensities, orientation: int) -> windows.Intensitie
         6: lambda one: np.rot90(one, -1),
         7: lambda one: one[::-1, ::-1].swapaxes(0, 1),
         8: lambda one: np.rot90(one, 1),
-    }.get(orientation, lambda one: one)
-    return np.ascontiguousarray(turn(pixels))
+    }
+    turned = turns[orientation](pixels) if orientation in turns else pixels
+    return np.ascontiguousarray(turned)
 
 
 def _without_transparency(pixels: windows.Intensities) -> tuple[windows.Intensities, int]:

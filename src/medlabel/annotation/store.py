@@ -23,9 +23,8 @@ from medlabel.errors import MedlabelError
 
 SECONDS_TO_WAIT = 60.0  # for another run that writes
 AT_ONCE = 500  # keys a query
-SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS entry (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"
-)
+# With row numbers: without them SQLite gives every embedding a page of its own.
+SCHEMA = "CREATE TABLE IF NOT EXISTS entry (key BLOB PRIMARY KEY, value BLOB NOT NULL)"
 
 
 @dataclass(frozen=True)
