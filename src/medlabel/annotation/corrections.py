@@ -153,6 +153,8 @@ def audited(table: pd.DataFrame) -> Accuracy:
 
     Those are the ones at the beginning of the audit's order, up to the first that is not checked.
     """
+    if not (table["status"] == tables.CHECKED).any():
+        return Accuracy.of(0, 0)
     order = audit_order(table)
     unchecked = (table.loc[order, "status"] != tables.CHECKED).to_numpy()
     count = int(unchecked.argmax()) if unchecked.any() else len(order)
@@ -166,8 +168,8 @@ def audit_order(table: pd.DataFrame) -> list[int]:
     An image's place depends on its own pixels and on chance alone, so that the first n are a random
     sample of the folder whatever the teacher thinks of them.
     """
-    rows = table.index[table["review_rank"].notna()]
-    drawn = {row: stream(0, "audit", table["digest"][row]).random() for row in rows}
+    digests = table.loc[table["review_rank"].notna(), "digest"]
+    drawn = {row: stream(0, "audit", digest).random() for row, digest in digests.items()}
     return sorted(drawn, key=drawn.__getitem__)
 
 

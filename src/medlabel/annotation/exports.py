@@ -6,13 +6,14 @@ do not open, are left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
-from medlabel import __version__, files
+from medlabel import __version__
 from medlabel.annotation import tables
 from medlabel.annotation.embedding import Embedded
 from medlabel.annotation.images import suffix_of
@@ -52,21 +53,30 @@ def write(folder: Path, table: pd.DataFrame, embedded: Embedded, classes: Sequen
         for file in embedded.files
         for seen in file.facts.seen
     }
-    files.write_json(folder / LABEL_STUDIO, _label_studio(rows))
+    with (folder / LABEL_STUDIO).open("w", encoding="utf-8") as stream:
+        # Task by task: all of a large folder at once would fill the memory.
+        for place, task in enumerate(_label_studio(rows)):
+            stream.write(("[\n" if not place else ",\n") + _json(task))
+        stream.write("\n]\n" if len(rows) else "[]\n")
     (folder / LABEL_STUDIO_VIEW).write_text(_view(names), encoding="utf-8")
-    files.write_json(folder / COCO, _coco(rows, names, sizes))
-    files.write_json(folder / FIFTYONE, _fiftyone(rows, names))
+    (folder / COCO).write_text(_json(_coco(rows, names, sizes)) + "\n", encoding="utf-8")
+    (folder / FIFTYONE).write_text(_json(_fiftyone(rows, names)) + "\n", encoding="utf-8")
 
 
-def _label_studio(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return tasks with a prediction each; the score is the label's probability."""
-    return [
-        {
+def _json(content: Any) -> str:
+    """Write in one line, which is ten times as fast as indented."""
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, sort_keys=True)
+
+
+def _label_studio(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Yield tasks with a prediction each; the score is the label's probability."""
+    for row in rows.itertuples():
+        yield {
             "data": {"image": LOCAL + quote(row.file), "file": row.file},
             "predictions": [
                 {
                     "model_version": f"medlabel {__version__}",
-                    "score": round(1 - float(row.doubt), tables.DIGITS),
+                    "score": _score(row),
                     "result": [
                         {
                             "from_name": "label",
@@ -78,8 +88,12 @@ def _label_studio(rows: pd.DataFrame) -> list[dict[str, Any]]:
                 }
             ],
         }
-        for row in rows.itertuples()
-    ]
+
+
+def _score(row: Any) -> float:
+    """Return the label's probability; what a person checked is certain."""
+    checked = row.status == tables.CHECKED or row.label != row.teacher
+    return 1.0 if checked else round(1 - float(row.doubt), tables.DIGITS)
 
 
 def _view(names: Sequence[str]) -> str:
@@ -109,7 +123,7 @@ def _coco(
                 "bbox": [0, 0, width, height],
                 "area": width * height,
                 "iscrowd": 0,
-                "score": round(1 - float(row.doubt), tables.DIGITS),
+                "score": _score(row),
             }
         )
     return {
