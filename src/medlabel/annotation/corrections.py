@@ -169,7 +169,8 @@ def audit_order(table: pd.DataFrame) -> list[int]:
     sample of the folder whatever the teacher thinks of them.
     """
     digests = table.loc[table["review_rank"].notna(), "digest"]
-    drawn = {row: stream(0, "audit", digest).random() for row, digest in digests.items()}
+    pairs = zip(digests.index.tolist(), digests.tolist(), strict=True)
+    drawn = {int(row): stream(0, "audit", digest).random() for row, digest in pairs}
     return sorted(drawn, key=drawn.__getitem__)
 
 

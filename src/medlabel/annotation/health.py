@@ -134,7 +134,7 @@ def _cache() -> Iterator[Finding]:
     enough = free >= DISK_WANTED
     yield Finding("disk", found, "ok" if enough else "missing", "" if enough else remedy)
     made = any((folder / "encoders").glob("default-*"))
-    yield Finding("default teacher", "made" if made else "made on first use, in about two minutes")
+    yield Finding("default teacher", "made" if made else "made on first use, in minutes")
 
 
 def _mirror() -> Iterator[Finding]:

@@ -81,7 +81,7 @@ def _name(stem: str, content: Any) -> str:
 
 
 def default(device: str, threads: int) -> Path:
-    """Return the folder of the default teacher; on first use it is made, in about two minutes.
+    """Return the folder of the default teacher; on first use it is made, in minutes.
 
     Its name tells all that decides on it: the parameters, the code and the tower's weights.
     """
