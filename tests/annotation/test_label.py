@@ -213,7 +213,8 @@ def test_a_last_line_tells_what_was_done(
     counts = [sum(row["label"] == name for row in table) for name in CLASSES]
     assert last == (
         f"4 images labelled; {counts[0]} chest, {counts[1]} retina; 1 of them duplicates; left "
-        f"out: 1 empty, 1 no image (column note); table: {tmp_path / 'labels' / 'labels.csv'}"
+        f"out: 1 empty, 1 no image (column note); table: {tmp_path / 'labels' / 'labels.csv'}; "
+        f"page: {tmp_path / 'labels' / 'page.html'}"
     )
 
 
@@ -306,6 +307,38 @@ def test_force_replaces_a_table_and_keeps_a_copy(run: Run, tmp_path: Path) -> No
         assert len(run(force=True)) == 3
         kept = tmp_path / "labels" / f"labels.kept-{number}.csv"
         assert kept.read_text() == f"by hand {number}"
+
+
+def test_corrections_win_and_are_remembered(run: Run, images: Path, tmp_path: Path) -> None:
+    (images / "copy.png").write_bytes((images / "b.png").read_bytes())
+    run(audit=2)
+    audit = pd.read_csv(tmp_path / "labels" / "audit.csv", dtype=str)
+    assert len(audit) == 2
+    given = tmp_path / "checked.csv"
+    given.write_text("file,page,label\nb.png,,hand\na.jpg,,y\n")
+    found = {row["file"]: row for row in run(corrections=given, audit=2)}
+    assert found["b.png"]["label"] == found["copy.png"]["label"] == "hand"
+    assert found["b.png"]["teacher"] != "hand"
+    assert found["a.jpg"]["label"] == found["a.jpg"]["teacher"]
+    assert [found[name]["status"] for name in ("a.jpg", "b.png")] == ["checked"] * 2
+    assert "1 of 2 right (50.0%; exact 95%" in (tmp_path / "labels" / "card.md").read_text()
+    given.write_text("file,label\ndeeper/c.PNG,foot\n")
+    run(corrections=given)
+    (images / "a.jpg").unlink()
+    later = {row["file"]: row["label"] for row in run()}
+    assert later == {"b.png": "hand", "copy.png": "hand", "deeper/c.PNG": "foot"}
+
+
+def test_a_table_corrected_by_hand_is_taken_over_and_kept(run: Run, tmp_path: Path) -> None:
+    """F33: labels.csv itself is given back."""
+    run()
+    path = tmp_path / "labels" / "labels.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table.loc[1, "label"] = "hand"
+    table.to_csv(path, index=False)
+    by_hand = path.read_bytes()
+    assert run(corrections=path)[1]["label"] == "hand"
+    assert path.with_name("labels.kept-1.csv").read_bytes() == by_hand
 
 
 @pytest.mark.usefixtures("early")

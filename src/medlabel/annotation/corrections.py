@@ -104,6 +104,24 @@ def read(path: Path) -> dict[tuple[str, str], str]:
     return found
 
 
+def remembered(path: Path, table: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Read what earlier runs were told, of the images that are still there."""
+    if not path.is_file():
+        return {}
+    here = set(_keys(table))
+    return {key: label for key, label in read(path).items() if key in here}
+
+
+def saved(table: pd.DataFrame) -> pd.DataFrame:
+    """Return what was checked so far, as `read` takes it: file, page, label."""
+    return table.loc[table["status"] == tables.CHECKED, ["file", "page", "label"]]
+
+
+def _keys(table: pd.DataFrame) -> list[tuple[str, str]]:
+    pages = table["page"].astype("string").fillna("").tolist()
+    return list(zip(table["file"].tolist(), pages, strict=True))
+
+
 def apply(
     table: pd.DataFrame, corrections: Mapping[tuple[str, str], str], source: str
 ) -> pd.DataFrame:
@@ -114,8 +132,8 @@ def apply(
     MedlabelError
         When it is said of an image that is not in the table, or two things of the same pixels.
     """
-    keys = zip(table["file"], table["page"].astype("string").fillna(""), strict=True)
-    rows = {key: (digest, label) for key, digest, label in _with_pixels(keys, table)}
+    named = zip(_keys(table), table["digest"], table["teacher"], strict=True)
+    rows = {key: (digest, label) for key, digest, label in named if digest}
     if missing := [key for key in corrections if key not in rows]:
         raise MedlabelError(
             f"{source}: {missing[0][0]} is not among the labelled images ({len(missing)} such "
@@ -135,11 +153,6 @@ def apply(
     found.loc[checked, "label"] = found.loc[checked, "digest"].map(said)
     found.loc[checked & (found["status"] == tables.LABELLED), "status"] = tables.CHECKED
     return found
-
-
-def _with_pixels(keys: object, table: pd.DataFrame) -> list[tuple[tuple[str, str], str, str]]:
-    named = zip(keys, table["digest"], table["teacher"], strict=True)  # type: ignore[call-overload]
-    return [(key, digest, label) for key, digest, label in named if digest]
 
 
 def accuracy(table: pd.DataFrame) -> Accuracy:

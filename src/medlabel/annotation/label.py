@@ -42,6 +42,7 @@ DEVICES = ("auto", "cpu", "cuda")
 VOLUMES = ("slices", "projection")
 LABELS, PARQUET, REVIEW = "labels.csv", "labels.parquet", "review.csv"
 CARD, PAGE, AUDIT = "card.md", "page.html", "audit.csv"
+CORRECTIONS = "corrections.csv"
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,9 @@ def label(request: Request) -> pd.DataFrame:
     opinion = labelling.judge(embedded.vectors, described, loaded.logit_scale)
     names = list(request.sentences)
     table = tables.build(embedded, opinion, names)
+    checked = {**corrections.remembered(request.out / CORRECTIONS, table), **checked}
     if checked:
-        table = corrections.apply(table, checked, str(request.corrections))
+        table = corrections.apply(table, checked, str(request.corrections or CORRECTIONS))
     facts = _facts(request, loaded, settings)
     times = {"started": started, "seconds": round(time.time() - started, 3)}
     with outputs.writing({**facts, **times, "images_embedded_now": embedded.computed}) as staging:
@@ -214,6 +216,9 @@ def _write(staging: Path, table: pd.DataFrame, request: Request, facts: Mapping[
     _write_csv(staging / LABELS, public)
     public.to_parquet(staging / PARQUET, index=False, compression="zstd")
     _write_csv(staging / REVIEW, tables.review(table, names))
+    checked = corrections.saved(table)
+    if len(checked):
+        _write_csv(staging / CORRECTIONS, checked)
     if request.audit:
         _write_csv(staging / AUDIT, corrections.audit_table(table, request.audit))
     shown = {name: value for name, value in facts.items() if name not in ("prompts", "versions")}
@@ -243,8 +248,9 @@ def _tell(table: pd.DataFrame, request: Request, names: Sequence[str]) -> None:
         logger.warning("%s: %s", row.file, row.note)
     if len(bad) > NAMED:
         logger.warning("%d more files could not be read: see the column note", len(bad) - NAMED)
-    if request.corrections:
-        logger.info("teacher: %s", corrections.accuracy(table).told())
+    checked = corrections.accuracy(table)
+    if checked.checked:
+        logger.info("teacher, of the checked images: %s", checked.told())
     if request.audit:
         logger.info(
             "audit: write the right label, or y, into the column correction of %s, then give it "
