@@ -70,7 +70,7 @@ def _json(content: Any) -> str:
 
 def _label_studio(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Yield tasks with a prediction each; the score is the label's probability."""
-    for row in rows.itertuples():
+    for row in tables.each(rows):
         yield {
             "data": {"image": LOCAL + quote(row.file), "file": row.file},
             "predictions": [
@@ -112,7 +112,7 @@ def _coco(
     """Return COCO's form of a class an image: a box around all of it."""
     number = {name: place for place, name in enumerate(names, start=1)}
     images, annotations = [], []
-    for place, row in enumerate(rows.itertuples(), start=1):
+    for place, row in enumerate(tables.each(rows), start=1):
         width, height = sizes[row.digest]
         images.append({"id": place, "file_name": row.file, "width": width, "height": height})
         annotations.append(
@@ -142,7 +142,7 @@ def _fiftyone(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, Any]:
     """
     number = {name: place for place, name in enumerate(names)}
     labels: dict[str, int] = {}
-    for row in rows.itertuples():
+    for row in tables.each(rows):
         suffix = suffix_of(row.file)
         stem = row.file[: len(row.file) - len(suffix)] if suffix else row.file
         labels.setdefault(stem, number[row.label])

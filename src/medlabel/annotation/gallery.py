@@ -112,7 +112,7 @@ def _data(
             cluster,
             base64.b64encode(pictures[key]).decode(),
         ]
-        for row, page, key, cluster in zip(shown.itertuples(), pages, keys, clusters, strict=True)
+        for row, page, key, cluster in zip(tables.each(shown), pages, keys, clusters, strict=True)
     ]
     return {"classes": names, "keys": len(classes), "rows": rows}
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -88,6 +88,11 @@ def _ranks(wanted: np.ndarray, position: np.ndarray, opinion: Opinion) -> pd.Ser
     order = np.argsort(opinion.margins[position[rows]], kind="stable")
     ranks[rows[order]] = np.arange(1, len(rows) + 1)
     return pd.Series(ranks, dtype="Int32").where(ranks > 0)
+
+
+def each(table: pd.DataFrame) -> Iterator[Any]:
+    """Yield rows as tuples with the columns' names, whose types pandas cannot know."""
+    yield from table.itertuples()
 
 
 def review(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
