@@ -62,12 +62,16 @@ TRAINING = "breast_pneumonia/phantom_clip@6+capstone+zeroshot/capstone/capstone"
         (["adopt", "phantom_clip"], "encoders.phantom_clip: kind contrastive given; open_clip ex"),
         (["pseudolabel", "breast_pneumonia", "oops"], "'oops' given; encoder+prompts+labelling"),
         (
-            ["label", ".", "--encoder", "e", "--target", "t.csv"],
+            ["label", ".", "--encoder", "e"],
             'give either --classes "one, other"',
         ),
         (
-            ["label", ".", "--encoder", "e", "--target", "t.csv", "--classes", "one"],
+            ["label", ".", "--encoder", "e", "--classes", "one"],
             "classes: one given, at least two different ones expected",
+        ),
+        (
+            ["label", ".", "--target", "t.csv", "--classes", "one, other"],
+            "--target t.csv: replaced by --out FOLDER, which holds labels.csv and more",
         ),
     ],
 )
@@ -110,4 +114,4 @@ def test_extras_that_messages_name_exist() -> None:
     ]
     sources = [path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py")]
     named = {name for text in sources for name in re.findall(r"medlabel\[(\w+)\]", text)}
-    assert named == {"hub"} <= set(extras)
+    assert named == {"hub", "volumes"} <= set(extras)

@@ -42,9 +42,10 @@ STEPS = (
     results.contact_sheet,
 )
 
-PERSONAL = (product.label, product.watch, teacher.verify, teacher.export)
+PERSONAL = (product.label, product.doctor, product.status, product.watch)
+ENCODERS = (teacher.verify, teacher.export)
 
-for command in (*PERSONAL, *STEPS, product.schema):
+for command in (*PERSONAL, *ENCODERS, *STEPS, product.schema):
     app.command(name=command.__name__)(command)
 
 

@@ -1,20 +1,23 @@
-"""Labelling one's own images: every file has its row or is counted, and no work is lost."""
+"""Labelling one's own images: every file has its row, nothing is lost, nothing is told on."""
 
 from __future__ import annotations
 
 import csv
+import json
 import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from medlabel import files
+from medlabel.annotation import embedding, sources
 from medlabel.annotation import images as reading
-from medlabel.annotation.label import label
+from medlabel.annotation.label import Request, label
 from medlabel.errors import MedlabelError
 from medlabel.labels import zeroshot
 from medlabel.randomness import stream
@@ -24,7 +27,11 @@ CLASSES = {
     "chest": ["a photo of the chest"],
     "retina": ["a photo of the retina", "a photo of the eye"],
 }
-HEADER = ["file", "page", "label", "p_chest", "p_retina", "note"]
+HEADER = ["file", "page", "label", "p_chest", "p_retina", "teacher", "doubt", "review_rank"]
+HEADER += ["status", "note"]
+SAME_EACH_TIME = ("labels.csv", "labels.parquet", "review.csv", "card.md")
+
+Run = Callable[..., list[dict[str, str]]]
 
 
 @pytest.fixture
@@ -42,22 +49,23 @@ def images(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(images: Path, tiny_encoder: Path, tmp_path: Path) -> Callable[..., list[dict[str, str]]]:
+def run(images: Path, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setattr(embedding, "ENGINES", {})  # torch needs no compiling
+
     def call(**changes: object) -> list[dict[str, str]]:
         given = {
             "images": images,
-            "folder": tiny_encoder,
-            "target": tmp_path / "labels.csv",
-            "classes": CLASSES,
+            "out": tmp_path / "labels",
+            "sentences": CLASSES,
+            "encoder": str(tiny_encoder),
             "batch_size": 2,
             "precision": "fp32",
             "device": "cpu",
-            "threads": 1,
-            "force": False,
+            "cache": tmp_path / "cache",
             **changes,
         }
-        label(**given)
-        with given["target"].open(newline="", encoding="utf-8") as table:
+        label(Request(**given))
+        with (given["out"] / "labels.csv").open(newline="", encoding="utf-8") as table:
             return list(csv.DictReader(table))
 
     return call
@@ -70,7 +78,7 @@ def early(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_image_gets_a_row(
-    run: Callable, images: Path, loaded: encoder.Encoder, tmp_path: Path
+    run: Run, images: Path, loaded: encoder.Encoder, tmp_path: Path
 ) -> None:
     table = run()
     assert list(table[0]) == HEADER
@@ -86,64 +94,177 @@ def test_every_image_gets_a_row(
     embeddings = runtime.compiled(side, batch, "torch", "fp32", 1).embed(batch)
     one = zeroshot.probabilities(embeddings, described, loaded.logit_scale)
     np.testing.assert_allclose(chances[1], one[0], atol=1e-5)
-    assert b"\r" not in (tmp_path / "labels.csv").read_bytes()
+    assert b"\r" not in (tmp_path / "labels" / "labels.csv").read_bytes()
+    assert [float(row["doubt"]) for row in table] == pytest.approx(
+        1 - chances.max(axis=1), abs=2e-6
+    )
 
 
-def test_same_images_same_bytes(run: Callable, tmp_path: Path) -> None:
+def test_the_most_doubtful_image_comes_first_in_the_review(run: Run, tmp_path: Path) -> None:
+    table = run()
+    ranked = sorted(table, key=lambda row: int(row["review_rank"]))
+    doubts = [float(row["doubt"]) for row in ranked]
+    assert doubts == sorted(doubts, reverse=True)
+    review = pd.read_csv(tmp_path / "labels" / "review.csv")
+    assert review["file"].tolist() == [row["file"] for row in ranked]
+    assert (review["label"] != review["second"]).all()
+    assert review["correction"].isna().all()
+
+
+def test_tables_agree_and_the_record_tells_how_they_were_made(run: Run, tmp_path: Path) -> None:
+    table = run()
+    parquet = pd.read_parquet(tmp_path / "labels" / "labels.parquet")
+    assert list(parquet) == HEADER
+    assert parquet["label"].tolist() == [row["label"] for row in table]
+    shown = [f"{one:.6f}" for one in parquet["p_chest"]]
+    assert shown == [row["p_chest"] for row in table]
+    record = json.loads((tmp_path / "labels" / "run.json").read_text())
+    assert record["prompts"] == CLASSES
+    assert record["versions"]["medlabel"]
+    assert record["images_embedded_now"] == 3
+    for name, checksums in record["checksums"].items():
+        assert checksums == [files.digest(tmp_path / "labels" / name)]
+    card = (tmp_path / "labels" / "card.md").read_text()
+    assert "Not for clinical use" in card
+    assert "a photo of the retina; a photo of the eye" in card
+    assert str(tmp_path) not in card + json.dumps(record)
+
+
+def test_what_was_embedded_is_not_embedded_again(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other words need no network, and a moved file is the same file."""
+    first = run()
+    content = {name: (tmp_path / "labels" / name).read_bytes() for name in SAME_EACH_TIME}
+    monkeypatch.setattr(runtime, "compiled", lambda *_: pytest.fail("an image was embedded"))
     run()
-    first = (tmp_path / "labels.csv").read_bytes()
-    run(force=True)
-    assert (tmp_path / "labels.csv").read_bytes() == first
+    assert {name: (tmp_path / "labels" / name).read_bytes() for name in SAME_EACH_TIME} == content
+    (tmp_path / "mine" / "b.png").rename(tmp_path / "mine" / "z.png")
+    other = run(sentences={"eye": ["an eye"], "hand": ["a hand"], "foot": ["a foot"]})
+    assert len(other) == len(first)
+
+
+@pytest.mark.parametrize("killed_after", [1, 3, 4])
+def test_a_run_that_was_killed_goes_on_to_the_same_bytes(
+    run: Run, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_after: int
+) -> None:
+    rng = stream(0, "more images")
+    for number in range(6):
+        pixels = rng.integers(0, 256, (14, 14), dtype=np.uint8)
+        Image.fromarray(pixels).save(images / f"more_{number}.png")
+    run(out=tmp_path / "whole", cache=tmp_path / "other cache")
+    monkeypatch.setattr("medlabel.annotation.embedding.SECONDS_BETWEEN_COMMITS", 0.0)
+    embed, calls = runtime.Runner.embed, []
+
+    def die(self: runtime.Runner, batch: object) -> object:
+        calls.append(batch)
+        if len(calls) == killed_after:
+            raise KeyboardInterrupt
+        return embed(self, batch)
+
+    monkeypatch.setattr(runtime.Runner, "embed", die)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert not (tmp_path / "labels" / "labels.csv").exists()
+    run()
+    assert len(calls) <= max(6, killed_after + 4)  # not all of the five batches again
+    for name in SAME_EACH_TIME:
+        whole = (tmp_path / "whole" / name).read_bytes()
+        assert (tmp_path / "labels" / name).read_bytes() == whole, name
+
+
+def test_worker_processes_give_the_same(run: Run, images: Path, tmp_path: Path) -> None:
+    for number in range(40):
+        (images / f"{number}.txt").write_text("no image")
+    alone, together = run(), run(out=tmp_path / "two", workers=2, cache=tmp_path / "empty")
+    assert alone == together
+
+
+def test_a_decoder_that_crashes_is_a_row(
+    run: Run, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """K3: libraries in C may end the process; the other files of the task are read again."""
+    broken = sources.Source("crash.png", CrashingPath(images / "b.png"))
+    found = sources.find(images)
+    monkeypatch.setattr(sources, "find", lambda *_: [*found, broken])
+    table = {row["file"]: row for row in run(workers=1)}
+    assert table["crash.png"]["status"] == "unreadable"
+    assert table["crash.png"]["note"] == "its decoder crashed; export it as PNG"
+    assert sum(row["status"] == "labelled" for row in table.values()) == 3
+
+
+class CrashingPath(type(Path())):
+    """A path whose reading ends the process, as a damaged file may end a decoder."""
+
+    def read_bytes(self) -> bytes:
+        os._exit(1)
 
 
 def test_a_last_line_tells_what_was_done(
-    run: Callable, images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    run: Run, images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """F15: not a word of the other files, nor of where the table is."""
     caplog.set_level(logging.INFO, logger="medlabel")
-    (images / "scan.dcm").touch()
-    (images / "README").touch()
+    (images / "notes.txt").write_text("to do")
+    (images / "empty.png").touch()
+    (images / "copy.png").write_bytes((images / "b.png").read_bytes())
     table = run()
     last = caplog.records[-1].getMessage()
     counts = [sum(row["label"] == name for row in table) for name in CLASSES]
     assert last == (
-        f"3 images labelled; {counts[0]} chest, {counts[1]} retina; left out: 1 .dcm, 1 without "
-        f"suffix; table: {tmp_path / 'labels.csv'}"
+        f"4 images labelled; {counts[0]} chest, {counts[1]} retina; 1 of them duplicates; left "
+        f"out: 1 empty, 1 no image (column note); table: {tmp_path / 'labels' / 'labels.csv'}; "
+        f"page: {tmp_path / 'labels' / 'page.html'}"
     )
 
 
 def test_bad_files_have_rows_and_the_others_their_labels(
-    run: Callable, images: Path, caplog: pytest.LogCaptureFixture
+    run: Run, images: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """F02, F08, F18: one bad file of many."""
+    """F08, F09, F18: one bad file of many."""
     whole = (images / "b.png").read_bytes()
     (images / "cut.png").write_bytes(whole[: len(whole) // 2])
     (images / "empty.jpg").touch()
-    Image.fromarray(np.full((8, 8), 4000, np.uint16)).save(images / "deep.png")
+    (images / "._b.png").write_bytes(b"\0\5\x16\7")
+    (images / "noted.txt").write_text("no image")
     table = run()
     bad = {row["file"]: row for row in table if not row["label"]}
-    assert list(bad) == ["cut.png", "deep.png", "empty.jpg"]
-    assert bad["cut.png"]["note"].startswith("damaged or no image (")
-    assert bad["deep.png"]["note"].startswith("more than 8 bits a channel (")
-    assert all(row["p_chest"] == row["p_retina"] == "" for row in bad.values())
+    assert {name: row["status"] for name, row in bad.items()} == {
+        "._b.png": "skipped",
+        "cut.png": "unreadable",
+        "empty.jpg": "empty",
+        "noted.txt": "no image",
+    }
+    assert bad["cut.png"]["note"].startswith("damaged (")
+    assert all(row["p_chest"] == row["doubt"] == row["review_rank"] == "" for row in bad.values())
     assert [row["file"] for row in table if row["label"]] == ["a.jpg", "b.png", "deeper/c.PNG"]
-    assert "cut.png: damaged or no image" in caplog.text
+    assert "cut.png: damaged (" in caplog.text
 
 
-def test_nothing_is_written_where_nothing_can_be_read(run: Callable, tmp_path: Path) -> None:
+def test_copies_have_the_label_and_name_the_first(run: Run, images: Path) -> None:
+    """Equal by their pixels, whatever the format."""
+    Image.open(images / "b.png").save(images / "same.bmp")
+    row = next(row for row in run() if row["file"] == "same.bmp")
+    assert row["status"] == "duplicate"
+    assert row["note"] == "the same pixels as b.png"
+    assert row["label"]
+    assert row["review_rank"] == ""
+
+
+def test_nothing_is_written_where_nothing_can_be_read(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "bad"
     folder.mkdir()
     (folder / "a.png").write_bytes(b"DICM")
     with pytest.raises(
-        MedlabelError, match=r"not one of 1 images could be read; a\.png: "
+        MedlabelError, match=r"not one of 1 files could be read .* a\.png: "
     ) as error:
         run(images=folder)
     assert "\n" not in str(error.value)
-    assert not (tmp_path / "labels.csv").exists()
+    assert not (tmp_path / "labels" / "labels.csv").exists()
 
 
-def test_pages_have_rows_of_their_own(run: Callable, images: Path) -> None:
-    """F04: a stack of slices; the damage of a later one does not take the first ones along."""
+def test_pages_have_rows_of_their_own(run: Run, images: Path) -> None:
+    """F04: a stack of slices."""
     pages = [Image.fromarray(np.full((9, 9), 9 * number, np.uint8)) for number in range(5)]
     pages[0].save(images / "stack.tif", save_all=True, append_images=pages[1:])
     table = [row for row in run() if row["file"] == "stack.tif"]
@@ -152,9 +273,7 @@ def test_pages_have_rows_of_their_own(run: Callable, images: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [b"r\xf6ntgen.png", "röntgen, seite 1.png".encode(), b'"a".png'])
-def test_any_name_of_a_file_is_written(
-    run: Callable, images: Path, tmp_path: Path, name: bytes
-) -> None:
+def test_any_name_of_a_file_is_written(run: Run, images: Path, name: bytes) -> None:
     """F13, F22: Latin-1 from an old ZIP is escaped, UTF-8, commas and quotes are kept."""
     (images / "b.png").rename(images / os.fsdecode(name))
     found = {row["file"] for row in run()} - {"a.jpg", "deeper/c.PNG"}
@@ -163,80 +282,131 @@ def test_any_name_of_a_file_is_written(
 
 
 @pytest.mark.usefixtures("early")
-def test_a_target_that_exists_is_kept(run: Callable, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["labels.csv", "review.csv"])
+def test_a_file_that_is_not_ours_is_kept(run: Run, tmp_path: Path, name: str) -> None:
     """F33: the table was corrected by hand."""
-    (tmp_path / "labels.csv").write_text("by hand")
-    with pytest.raises(MedlabelError, match=r"labels\.csv: exists already; .*--force"):
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / name).write_text("by hand")
+    with pytest.raises(MedlabelError, match=rf"{name}: exists already .*--force"):
         run()
-    assert (tmp_path / "labels.csv").read_text() == "by hand"
+    assert (tmp_path / "labels" / name).read_text() == "by hand"
 
 
-def test_force_replaces_a_target(run: Callable, tmp_path: Path) -> None:
-    (tmp_path / "labels.csv").write_text("by hand")
-    assert len(run(force=True)) == 3
+def test_a_table_that_was_changed_since_is_kept(run: Run, tmp_path: Path) -> None:
+    run()
+    table = tmp_path / "labels" / "labels.csv"
+    table.write_text(table.read_text().replace("chest", "breast"))
+    with pytest.raises(MedlabelError, match=r"labels\.csv: .*was changed since"):
+        run()
+
+
+def test_force_replaces_a_table_and_keeps_a_copy(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "labels").mkdir()
+    for number in (1, 2):
+        (tmp_path / "labels" / "labels.csv").write_text(f"by hand {number}")
+        assert len(run(force=True)) == 3
+        kept = tmp_path / "labels" / f"labels.kept-{number}.csv"
+        assert kept.read_text() == f"by hand {number}"
+
+
+def test_corrections_win_and_are_remembered(run: Run, images: Path, tmp_path: Path) -> None:
+    (images / "copy.png").write_bytes((images / "b.png").read_bytes())
+    run(audit=2)
+    audit = pd.read_csv(tmp_path / "labels" / "audit.csv", dtype=str)
+    assert len(audit) == 2
+    given = tmp_path / "checked.csv"
+    given.write_text("file,page,label\nb.png,,hand\na.jpg,,y\n")
+    found = {row["file"]: row for row in run(corrections=given, audit=2)}
+    assert found["b.png"]["label"] == found["copy.png"]["label"] == "hand"
+    assert found["b.png"]["teacher"] != "hand"
+    assert found["a.jpg"]["label"] == found["a.jpg"]["teacher"]
+    assert [found[name]["status"] for name in ("a.jpg", "b.png")] == ["checked"] * 2
+    assert "1 of 2 right (50.0%; exact 95%" in (tmp_path / "labels" / "card.md").read_text()
+    given.write_text("file,label\ndeeper/c.PNG,foot\n")
+    run(corrections=given)
+    (images / "a.jpg").unlink()
+    later = {row["file"]: row["label"] for row in run()}
+    assert later == {"b.png": "hand", "copy.png": "hand", "deeper/c.PNG": "foot"}
+
+
+def test_a_table_corrected_by_hand_is_taken_over_and_kept(run: Run, tmp_path: Path) -> None:
+    """F33: labels.csv itself is given back."""
+    run()
+    path = tmp_path / "labels" / "labels.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table.loc[1, "label"] = "hand"
+    table.to_csv(path, index=False)
+    by_hand = path.read_bytes()
+    assert run(corrections=path)[1]["label"] == "hand"
+    assert path.with_name("labels.kept-1.csv").read_bytes() == by_hand
 
 
 @pytest.mark.usefixtures("early")
 @pytest.mark.parametrize("force", [False, True])
 def test_targets_that_cannot_be_written_are_told_before_the_first_image(
-    run: Callable, tmp_path: Path, force: bool
+    run: Run, tmp_path: Path, force: bool
 ) -> None:
-    """F31: a folder in the target's place, a file in its folder's."""
+    """F31: a file in the folder's place, or above it; a folder in the table's place."""
     (tmp_path / "file").touch()
-    for target in (tmp_path, tmp_path / "file" / "labels.csv"):
-        with pytest.raises(MedlabelError, match=r"found a folder|cannot be written") as error:
-            run(target=target, force=force)
+    (tmp_path / "folder" / "labels.csv").mkdir(parents=True)
+    for target in (tmp_path / "file", tmp_path / "file" / "labels", tmp_path / "folder"):
+        with pytest.raises(MedlabelError, match=r"found a f|cannot be written") as error:
+            run(out=target, force=force)
         assert "\n" not in str(error.value)
 
 
-def test_the_umask_decides_who_may_read_the_table(run: Callable, tmp_path: Path) -> None:
+def test_the_umask_decides_who_may_read_the_labels(run: Run, tmp_path: Path) -> None:
     """F34: patients' data on a shared machine."""
     old = os.umask(0o077)
     try:
         run()
     finally:
         os.umask(old)
-    assert (tmp_path / "labels.csv").stat().st_mode & 0o777 == 0o600
+    for path in [*(tmp_path / "labels").iterdir(), *(tmp_path / "cache").rglob("*")]:
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_links_by_label_are_links(run: Run, images: Path, tmp_path: Path) -> None:
+    table = run(by_label=True)
+    run(by_label=True)  # a second time in the same place
+    links = sorted((tmp_path / "labels" / "by_label").rglob("*.*"))
+    assert len(links) == 3
+    for row in table:
+        link = tmp_path / "labels" / "by_label" / row["label"] / row["file"].replace("/", "__")
+        assert link.is_symlink()
+        assert link.resolve() == (images / row["file"]).resolve()
 
 
 @pytest.mark.parametrize(
     "second", [["a photo of the chest"], ["A photo  of the CHEST"], ["a photo of the chest"] * 2]
 )
 def test_classes_with_the_same_words_are_refused(
-    run: Callable, second: list[str], tmp_path: Path
+    run: Run, second: list[str], tmp_path: Path
 ) -> None:
     """F25: every image would be labelled with the first one, at one half."""
     with pytest.raises(MedlabelError, match="chest and breast have the same words"):
-        run(classes={"chest": ["a photo of the chest"], "breast": second})
-    assert not (tmp_path / "labels.csv").exists()
+        run(sentences={"chest": ["a photo of the chest"], "breast": second})
+    assert not (tmp_path / "labels" / "labels.csv").exists()
 
 
 @pytest.mark.usefixtures("early")
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"classes": {"chest": ["chest"]}}, "classes: chest given, at least two"),
+        ({"sentences": {"chest": ["chest"]}}, "classes: chest given, at least two"),
         ({"precision": "half"}, "precision: 'half' given, one of auto, fp32, bf16"),
         ({"device": "gpu"}, "device: 'gpu' given, one of auto, cpu, cuda"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(
-    run: Callable, changes: dict[str, object], message: str
+    run: Run, changes: dict[str, object], message: str
 ) -> None:
     with pytest.raises(MedlabelError, match=message):
         run(**changes)
 
 
-def test_three_own_classes_need_no_mixture(run: Callable) -> None:
-    """F23: one's own classes for one's own images."""
-    names = ["normal", "pneumonia", "effusion"]
-    table = run(classes={name: [f"a chest x-ray, {name}"] for name in names})
-    assert list(table[0])[3:6] == [f"p_{name}" for name in names]
-    assert {row["label"] for row in table} <= set(names)
-
-
 def test_an_encoder_of_phantoms_says_so(
-    run: Callable, tiny_encoder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    run: Run, tiny_encoder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run()
     assert "phantoms" not in caplog.text
@@ -246,7 +416,7 @@ def test_an_encoder_of_phantoms_says_so(
     for name in (encoder.CONFIG, encoder.WEIGHTS):
         (copy / name).hardlink_to(tiny_encoder / name)
     files.write_json(copy / encoder.PROVENANCE, {**record, "trained_on": "phantoms"})
-    run(folder=copy, force=True)
+    run(encoder=str(copy))
     assert "was trained on drawn phantoms alone" in caplog.text
 
 

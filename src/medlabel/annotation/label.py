@@ -1,207 +1,269 @@
-"""Label a folder of one's own images from text alone."""
+"""Label images of one's own from text alone: files in, a folder of labels out."""
 
 from __future__ import annotations
 
-import csv
 import logging
-from collections import Counter
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from medlabel import compute, files
-from medlabel.annotation.images import Found, UnreadableError, find_images, read_pages
-from medlabel.data.vectors import Vectors
+from medlabel import compute
+from medlabel.annotation import (
+    classes,
+    corrections,
+    embedding,
+    exports,
+    gallery,
+    labelling,
+    links,
+    places,
+    record,
+    sources,
+    tables,
+    teachers,
+)
+from medlabel.annotation.outputs import Outputs
+from medlabel.annotation.page import Reading
 from medlabel.errors import MedlabelError
 from medlabel.labels import zeroshot
-from medlabel.params import Runtime
-from medlabel.progress import track
-from medlabel.teacher import encoder, runtime, tower, words
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from medlabel.teacher import encoder
 
 logger = logging.getLogger("medlabel")
 
-DIGITS = 6
-NAMED = 10  # unreadable files that are told one by one; the table has all of them
+NAMED = 10  # files that are told one by one; the table has all of them
 PRECISIONS = ("auto", "fp32", "bf16")
 DEVICES = ("auto", "cpu", "cuda")
+VOLUMES = ("slices", "projection")
+LABELS, PARQUET, REVIEW = "labels.csv", "labels.parquet", "review.csv"
+CARD, PAGE, AUDIT = "card.md", "page.html", "audit.csv"
+CORRECTIONS = "corrections.csv"
 
 
-@dataclass
-class _Row:
-    """One image of the table; without a label it has no chances, and a note that says why."""
+@dataclass(frozen=True)
+class Request:
+    """What a person asks for.
 
-    file: str
-    page: int | None
-    note: str
-    chances: list[float] | None = None
-
-
-def label(
-    images: Path,
-    folder: Path,
-    target: Path,
-    classes: Mapping[str, Sequence[str]],
-    batch_size: int,
-    precision: str,
-    device: str,
-    threads: int,
-    force: bool,
-) -> None:
-    """Label every image in a folder and its subfolders.
-
-    Parameters
+    Attributes
     ----------
     images
-        Folder of images of any size; files that are none are counted and left out.
-    folder
-        Of the encoder.
-    target
-        CSV to write, in the order of the files' names: file (relative to `images`; bytes that are
-        no text are escaped), page (in stacks), label, ``p_<class>`` (the probability of each
-        class) and note: why an image has no label. With `force` one that exists is replaced.
-    classes
+        A folder, archive, list or file, as `sources.find` has it.
+    out
+        Folder to write.
+    sentences
         What to say of each class.
+    encoder
+        As `teachers.find` has it; None is the default teacher.
+    reading
+        Windows, and how volumes become images.
     batch_size, precision, device, threads
         Images a forward pass, its arithmetic (auto, fp32 or bf16), and as `compute.prepare`.
+    workers
+        Processes that decode; 0 decodes in this one.
+    corrections
+        A table of what a person checked.
+    audit
+        How many images chance chooses for a person to check.
+    by_label
+        Whether to make folders of links by label.
+    force
+        Whether files that a person changed are replaced; a copy is kept.
+    cache
+        Folder of embeddings; None is the user's own.
+    """
+
+    images: Path
+    out: Path
+    sentences: Mapping[str, Sequence[str]]
+    encoder: str | None = None
+    reading: Reading = field(default_factory=Reading)
+    batch_size: int = 64
+    precision: str = "auto"
+    device: str = "auto"
+    threads: int = 1
+    workers: int = 0
+    corrections: Path | None = None
+    audit: int | None = None
+    by_label: bool = False
+    force: bool = False
+    cache: Path | None = None
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """Names of the files that a person might change."""
+        audit = (AUDIT,) if self.audit else ()
+        return (LABELS, PARQUET, REVIEW, CARD, PAGE, *exports.FILES, *audit)
+
+
+def label(request: Request) -> pd.DataFrame:
+    """Label every image, and write the folder of labels.
+
+    Returns
+    -------
+    DataFrame
+        As `tables.build` has it, with the corrections.
 
     Raises
     ------
     MedlabelError
-        Before the first image is read: when the target may not be written or exists, when the
-        folder holds no image, when a sentence is too long, or when classes cannot be told apart.
-        After it: when not one image can be read. Nothing is written then.
+        Before the first image is read: when the target may not be written or was changed by a
+        person, when there are no files, or when classes cannot be told apart. After it: when not
+        one image can be read. Nothing is written then.
     """
-    _check(target, classes, precision, device, force)
-    found = find_images(images)
-    loaded = encoder.load(folder, compute.prepare(device, threads))
-    described = words.class_embeddings(loaded, list(classes.values()))
-    zeroshot.require_distinct(described, list(classes))
-    unknown = words.check(loaded, classes)
-    if loaded.manifest.trained_on == "phantoms":
-        logger.warning(
-            "%s was trained on drawn phantoms alone: of real images its labels say little", folder
-        )
-    rows = _labelled(images, found, loaded, described, batch_size, precision, threads)
-    _tell_unreadable(images, rows)
-    _write(target, rows, list(classes))
-    _tell(target, rows, found, list(classes), unknown)
+    started = time.time()
+    _check(request)
+    given = (request.corrections,) if request.corrections else ()
+    outputs = Outputs(request.out, given, request.force)
+    outputs.require_unchanged(request.written)
+    found = sources.find(request.images, request.out)
+    checked = corrections.read(request.corrections) if request.corrections else {}
+    folder = teachers.find(request.encoder, request.device, request.threads)
+    loaded, described, unknown = _prepared(folder, request)
+    settings = _settings(request, loaded)
+    embedded = embedding.embed(found, request.reading, loaded, settings)
+    if not embedded.digests:
+        _refuse(request.images, embedded)
+    opinion = labelling.judge(embedded.vectors, described, loaded.logit_scale)
+    names = list(request.sentences)
+    table = tables.build(embedded, opinion, names)
+    checked = {**corrections.remembered(request.out / CORRECTIONS, table), **checked}
+    if checked:
+        table = corrections.apply(table, checked, str(request.corrections or CORRECTIONS))
+    facts = {**_facts(request, loaded, settings), "unknown_words": unknown}
+    times = {"started": started, "seconds": round(time.time() - started, 3)}
+    with outputs.writing({**facts, **times, "images_embedded_now": embedded.computed}) as staging:
+        _write(staging, table, request, facts)
+        exports.write(staging, table, embedded, names)
+        gallery.write(staging / PAGE, table, names, embedded.thumbnails)
+    if request.by_label:
+        links.write(request.out, table, embedded.files)
+    _tell(table, request, names, unknown)
+    return table
 
 
-def _check(
-    target: Path, classes: Mapping[str, Sequence[str]], precision: str, device: str, force: bool
-) -> None:
+def _check(request: Request) -> None:
     for name, given, allowed in (
-        ("precision", precision, PRECISIONS),
-        ("device", device, DEVICES),
+        ("precision", request.precision, PRECISIONS),
+        ("device", request.device, DEVICES),
+        ("volumes", request.reading.volumes, VOLUMES),
     ):
         if given not in allowed:
             raise MedlabelError(f"{name}: {given!r} given, one of {', '.join(allowed)} expected.")
-    if len(classes) < 2:
-        raise MedlabelError(
-            f"classes: {', '.join(classes) or 'none'} given, at least two different ones expected."
+    classes.require_two(request.sentences)
+
+
+def _prepared(folder: Path, request: Request) -> tuple[encoder.Encoder, Any, list[str]]:
+    """Return the encoder, what it says of the classes, and those whose words it never learnt."""
+    from medlabel.teacher import encoder, locked, words
+
+    loaded = encoder.load(folder, compute.prepare(request.device, request.threads))
+    described = words.class_embeddings(loaded, list(request.sentences.values()))
+    zeroshot.require_distinct(described, list(request.sentences))
+    manifest = loaded.manifest
+    if manifest.trained_on == "phantoms" and locked.CONFIG_KEY not in manifest.config:
+        logger.warning(
+            "%s was trained on drawn phantoms alone: of real images its labels say little", folder
         )
-    files.require_writable(target)
-    if target.exists() and not force:
-        raise MedlabelError(
-            f"{target}: exists already; name another file, or give --force to replace it."
-        )
+    return loaded, described, list(words.check(loaded, request.sentences))
 
 
-def _labelled(
-    folder: Path,
-    found: Found,
-    loaded: encoder.Encoder,
-    described: Vectors,
-    batch_size: int,
-    precision: str,
-    threads: int,
-) -> list[_Row]:
-    """Read and label all images; those that cannot be read get a row without a label."""
-    arithmetic = compute.choose_precision(precision, loaded.device)  # type: ignore[arg-type]
-    engine: Runtime = "openvino" if loaded.device.type == "cpu" else "torch"
-    runners: list[runtime.Runner] = []
-    rows: list[_Row] = []
-    waiting: list[tuple[_Row, torch.Tensor]] = []
-
-    def encode() -> None:
-        batch = torch.cat([one for _, one in waiting])
-        if not runners:
-            runners.append(
-                runtime.compiled(
-                    runtime.ImageSide(loaded.model), batch, engine, arithmetic, threads
-                )
-            )
-        embeddings = runners[0].embed(batch)
-        chances = zeroshot.probabilities(embeddings, described, loaded.logit_scale)
-        for (row, _), one in zip(waiting, chances, strict=True):
-            row.chances = one.tolist()
-        waiting.clear()
-
-    for path in track(found.paths, f"label {len(found.paths)} files", len(found.paths)):
-        name = path.relative_to(folder).as_posix()
-        try:
-            for page in read_pages(path):
-                rows.append(_Row(name, page.number, page.note))
-                one = tower.preprocess(page.pixels[None], loaded.manifest.preprocessing)
-                waiting.append((rows[-1], one))
-                if len(waiting) == batch_size:
-                    encode()
-        except UnreadableError as error:
-            rows.append(_Row(name, None, str(error)))
-    if waiting:
-        encode()
-    return rows
+def _settings(request: Request, loaded: encoder.Encoder) -> embedding.Settings:
+    precision = compute.choose_precision(request.precision, loaded.device)  # type: ignore[arg-type]
+    return embedding.Settings(
+        request.batch_size,
+        precision,
+        request.threads,
+        request.workers,
+        (request.cache or places.cache()) / "images",
+    )
 
 
-def _tell_unreadable(folder: Path, rows: Sequence[_Row]) -> None:
-    bad = [row for row in rows if row.chances is None]
-    if len(bad) == len(rows):
-        raise MedlabelError(
-            f"{folder}: not one of {len(bad)} images could be read; {bad[0].file}: {bad[0].note}."
-        )
-    for row in bad[:NAMED]:
-        logger.warning("%s: %s", row.file, row.note)
-    if len(bad) > NAMED:
-        logger.warning("%d more files could not be read: see the column note", len(bad) - NAMED)
+def _refuse(images: Path, embedded: embedding.Embedded) -> None:
+    bad = embedded.files[0]
+    raise MedlabelError(
+        f"{images}: not one of {len(embedded.files)} files could be read as an image; "
+        f"{tables.text_of(bad.source.name)}: {bad.facts.reason}."
+    )
 
 
-def _write(target: Path, rows: Sequence[_Row], classes: Sequence[str]) -> None:
-    # File names need not be text: what is none of it is written as \udcXX.
-    with (
-        files.replacing(target) as partial,
-        partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream,
-    ):
-        table = csv.writer(stream, lineterminator="\n")
-        table.writerow(["file", "page", "label", *(f"p_{name}" for name in classes), "note"])
-        for row in rows:
-            chances = row.chances or []
-            shown = [f"{chance:.{DIGITS}f}" for chance in chances] or [""] * len(classes)
-            table.writerow([row.file, row.page, _name(row, classes), *shown, row.note])
+def _facts(
+    request: Request, loaded: encoder.Encoder, settings: embedding.Settings
+) -> dict[str, Any]:
+    """Return what decides on the labels; nothing of it names a place on this machine."""
+    window = request.reading.window
+    return {
+        "labelling": labelling.NAME,
+        "encoder": loaded.manifest.folder.name,
+        "encoder_sha256": loaded.manifest.weights_sha256,
+        "logit_scale": round(loaded.logit_scale, 6),
+        "prompts": {name: list(said) for name, said in request.sentences.items()},
+        "window": f"{window[0]:g},{window[1]:g}" if window else "auto",
+        "volumes": request.reading.volumes,
+        "precision": settings.precision,
+        "batch_size": settings.batch_size,
+        "device": compute.processor(loaded.device, request.threads),
+        "versions": record.versions(),
+    }
 
 
-def _name(row: _Row, classes: Sequence[str]) -> str:
-    """Return the most probable class, of equal ones the first."""
-    return classes[row.chances.index(max(row.chances))] if row.chances else ""
+def _write(staging: Path, table: pd.DataFrame, request: Request, facts: Mapping[str, Any]) -> None:
+    names = list(request.sentences)
+    public = table.drop(columns="digest")
+    _write_csv(staging / LABELS, public)
+    public.to_parquet(staging / PARQUET, index=False, compression="zstd")
+    _write_csv(staging / REVIEW, tables.review(table, names))
+    checked = corrections.saved(table)
+    if len(checked):
+        _write_csv(staging / CORRECTIONS, checked)
+    if request.audit:
+        _write_csv(staging / AUDIT, corrections.audit_table(table, request.audit))
+    shown = {name: value for name, value in facts.items() if name not in ("prompts", "versions")}
+    told = record.card(
+        table,
+        request.sentences,
+        {**shown, **record.versions()},
+        corrections.accuracy(table),
+        corrections.audited(table),
+    )
+    (staging / CARD).write_text(told, encoding="utf-8")
+
+
+def _write_csv(path: Path, table: pd.DataFrame) -> None:
+    table.to_csv(
+        path,
+        index=False,
+        lineterminator="\n",
+        float_format=f"%.{tables.DIGITS}f",
+        encoding="utf-8",
+    )
 
 
 def _tell(
-    target: Path,
-    rows: Sequence[_Row],
-    found: Found,
-    classes: Sequence[str],
-    unknown: Mapping[str, str],
+    table: pd.DataFrame, request: Request, names: Sequence[str], unknown: Sequence[str]
 ) -> None:
-    counts = Counter(_name(row, classes) for row in rows)
-    parts = [f"{len(rows) - counts['']} images labelled"]
-    parts += [", ".join(f"{counts[name]} {name}" for name in classes)]
-    if counts[""]:
-        parts.append(f"{counts['']} unreadable, told in the column note")
-    if found.left_out:
-        parts.append(f"left out: {found.told()}")
-    if unknown:
-        parts.append(
-            f"guessed, because the teacher learnt none of their words: {', '.join(unknown)}"
+    bad = table[(table["digest"] == "") & (table["status"] != "no image")]
+    for row in bad.head(NAMED).itertuples():
+        logger.warning("%s: %s", row.file, row.note)
+    if len(bad) > NAMED:
+        logger.warning("%d more files could not be read: see the column note", len(bad) - NAMED)
+    checked = corrections.accuracy(table)
+    if checked.checked:
+        logger.info("teacher, of the checked images: %s", checked.told())
+    if request.audit:
+        logger.info(
+            "audit: write the right label, or y, into the column correction of %s, then give it "
+            "as --corrections",
+            request.out / AUDIT,
         )
-    logger.info("%s; table: %s", "; ".join(parts), target)
+    guessed = "; guessed, because the teacher learnt none of their words: " if unknown else ""
+    logger.info(
+        "%s; table: %s; page: %s",
+        tables.told(table, names) + guessed + ", ".join(unknown),
+        request.out / LABELS,
+        request.out / PAGE,
+    )

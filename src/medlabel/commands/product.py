@@ -2,68 +2,133 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from medlabel import params as parameters
-from medlabel.commands.state import State, Threads
+from medlabel.commands.state import State
 from medlabel.errors import MedlabelError
 
-CAPSTONE_TEMPLATE = "This is a photo of the {}, and it's a type of organ"
+MB = 1_000_000
 
 
 def label(
-    images: Annotated[Path, typer.Argument(help="Folder, searched with its subfolders.")],
-    encoder: Annotated[Path, typer.Option(help="Folder that pretrain or adopt wrote.")],
-    target: Annotated[Path, typer.Option(help="CSV to write: file, label, probabilities.")],
+    images: Annotated[
+        Path,
+        typer.Argument(help="Folder (with its subfolders), .zip, list (.csv, .parquet) or file."),
+    ],
     classes: Annotated[
-        str | None, typer.Option(help='Names of the classes: "chest, breast".')
+        str | None,
+        typer.Option(help='Names, such as "chest x-ray, breast ultrasound", or a YAML file.'),
     ] = None,
-    words: Annotated[
-        Path | None,
-        typer.Option(help="YAML: templates, and words (descriptions by class), as in prompts."),
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("labels"),
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder, file in one, MODEL:TAG or MODEL:FILE of open_clip, or hub id ORG/NAME; "
+            "the default teacher if not given."
+        ),
     ] = None,
+    corrections: Annotated[
+        Path | None, typer.Option(help="CSV of what a person checked; its labels win.")
+    ] = None,
+    audit: Annotated[
+        int | None, typer.Option(min=1, help="Let chance choose so many images to check.")
+    ] = None,
+    by_label: Annotated[
+        bool, typer.Option("--by-label", help="Make folders by label, of links.")
+    ] = False,
+    window: Annotated[
+        str, typer.Option(help="Intensities shown, where there are more than 8 bits: LOW,HIGH.")
+    ] = "auto",
+    volumes: Annotated[str, typer.Option(help="Volumes become slices or projection.")] = "slices",
     batch_size: Annotated[int, typer.Option(min=1, help="Images a forward pass.")] = 64,
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    force: Annotated[bool, typer.Option("--force", help="Replace a target that exists.")] = False,
-    threads: Threads = 1,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads and processes; all if not given.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace files that a person changed; a copy is kept.")
+    ] = False,
+    words: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    target: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Label a folder of images by words alone; needs no params.yaml."""
+    """Label images by words alone; needs no params.yaml and no training."""
+    from medlabel.annotation import classes as naming
     from medlabel.annotation import label as labelling
+    from medlabel.annotation import windows
+    from medlabel.annotation.page import Reading
 
+    sentences = naming.read(classes, words)
+    if target is not None:
+        raise MedlabelError(
+            f"--target {target}: replaced by --out FOLDER, which holds labels.csv and more."
+        )
+    cores = threads or _cores()
     labelling.label(
-        images=images,
-        folder=encoder,
-        target=target,
-        classes=sentences(classes, words),
-        batch_size=batch_size,
-        precision=precision,
-        device=device,
-        threads=threads,
-        force=force,
+        labelling.Request(
+            images=images,
+            out=out,
+            sentences=sentences,
+            encoder=encoder,
+            reading=Reading(windows.parse(window), volumes),  # type: ignore[arg-type]
+            batch_size=batch_size,
+            precision=precision,
+            device=device,
+            threads=cores,
+            workers=cores,
+            corrections=corrections,
+            audit=audit,
+            by_label=by_label,
+            force=force,
+        )
     )
 
 
-def sentences(classes: str | None, words: Path | None) -> dict[str, list[str]]:
-    """Return what to say of each class.
+def _cores() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
-    Raises
-    ------
-    MedlabelError
-        When neither or both are given.
-    """
-    if (classes is None) == (words is None):
-        raise MedlabelError('label: give either --classes "one, other" or --words FILE.')
-    content: dict[str, Any] = {"templates": [CAPSTONE_TEMPLATE], "words": {}}
-    if words is not None:
-        content |= parameters.read_yaml(words)
-    prompts = parameters.check(parameters.Prompts, content, str(words or "--classes"))
-    names = [name.strip() for name in (classes or "").split(",") if name.strip()]
-    names = names or list(prompts.words)
-    return {name: prompts.sentences(name) for name in names}
+
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Look at what labelling needs on this machine; each lack comes with its remedy."""
+    import json
+    from dataclasses import asdict
+
+    from medlabel.annotation import health
+
+    findings = health.examine()
+    if as_json:
+        typer.echo(json.dumps([asdict(one) for one in findings], indent=2, ensure_ascii=False))
+    else:
+        typer.echo("\n".join(one.told() for one in findings))
+    if any(one.verdict == "missing" for one in findings):
+        raise typer.Exit(1)
+
+
+def status(as_json: AsJson = False) -> None:
+    """Show what is kept for this user: teachers, embedded images, disk."""
+    import json
+
+    from medlabel.annotation import health
+
+    found = health.kept()
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    typer.echo(f"{found['folder']}: {found['bytes'] / MB:.0f} MB")
+    for name, size in found["encoders"].items():
+        typer.echo(f"  teacher {name}: {size / MB:.0f} MB")
+    typer.echo(f"  {found['images']} embedded images: {found['images_bytes'] / MB:.0f} MB")
 
 
 def watch(

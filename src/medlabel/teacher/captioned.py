@@ -11,7 +11,8 @@ import pandas as pd
 from PIL import Image
 
 from medlabel import files, fingerprint
-from medlabel.annotation.images import UnreadableError, read_pages
+from medlabel.annotation.images import read_pages
+from medlabel.annotation.page import UnreadableError
 from medlabel.data.phantoms.captions import NAMING_A_FINDING, STYLES
 from medlabel.data.pixels import Pixels
 from medlabel.errors import MedlabelError

@@ -1,0 +1,75 @@
+"""What is told of a run: for machines in run.json, for people in a card."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from medlabel import __version__
+from medlabel.annotation import tables
+from medlabel.annotation.corrections import Accuracy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PACKAGES = ("torch", "openvino", "open_clip_torch", "numpy", "pillow", "pydicom", "nibabel")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what labels depend on."""
+    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"medlabel": __version__, "python": platform.python_version(), **found}
+
+
+def card(
+    table: pd.DataFrame,
+    sentences: Mapping[str, Sequence[str]],
+    facts: Mapping[str, Any],
+    checked: Accuracy,
+    audited: Accuracy,
+) -> str:
+    """Write what was done, how right it is thought to be, and the limits, in Markdown.
+
+    It holds nothing of the time of day, so that the same run gives the same bytes.
+    """
+    counts = Counter(table["label"].tolist())
+    lines = ["# Labels of a folder of images", "", tables.told(table, list(sentences)) + ".", ""]
+    lines += ["| class | images | mean probability | said of it |", "|---|---:|---:|---|"]
+    for name, said in sentences.items():
+        own = table.loc[table["teacher"] == name, f"p_{name}"]
+        mean = f"{own.mean():.3f}" if len(own) else "–"
+        lines.append(f"| {_cell(name)} | {counts[name]} | {mean} | {_cell('; '.join(said))} |")
+    lines += ["", "## How right it is thought to be", "", *_right(checked, audited), ""]
+    lines += ["## How it was made", ""]
+    lines += [f"- {_cell(name)}: {_cell(str(value))}" for name, value in facts.items()]
+    lines += ["", "## Limits", "", *LIMITS, ""]
+    return "\n".join(lines)
+
+
+LIMITS = (
+    "Labels come from words and pixels alone; nobody looked at the images. Kinds of image are told "
+    "well, findings much less so. An image that shows none of the classes gets the nearest one all "
+    "the same. Probabilities are the teacher's own and were not checked against true labels. "
+    "**Not for clinical use.**",
+)
+
+
+def _right(checked: Accuracy, audited: Accuracy) -> list[str]:
+    if not checked.checked:
+        return [
+            "No image was checked by a person, so that nothing is known of it. `--audit 50` "
+            "chooses images to check; give the filled table back as `--corrections`."
+        ]
+    found = [f"Of the images that a person checked, the teacher had {checked.told()}."]
+    if audited.checked:
+        found.append(f"Of those, chance chose some; for all images they say: {audited.told()}.")
+    else:
+        found.append("They were not chosen by chance, so that this does not hold for the others.")
+    return found
+
+
+def _cell(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")

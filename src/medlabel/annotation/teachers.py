@@ -1,0 +1,169 @@
+"""The encoder that `medlabel label` uses: the default one, or any that is named."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from medlabel import fingerprint, layout, params
+from medlabel.annotation import places
+from medlabel.errors import MedlabelError
+from medlabel.teacher import encoder, published
+
+logger = logging.getLogger("medlabel")
+
+DEFAULT = "locked"  # of params.yaml
+
+
+def find(given: str | None, device: str, threads: int) -> Path:
+    """Return the folder of an encoder, which is made or fetched if it is not there yet.
+
+    Parameters
+    ----------
+    given
+        A folder, a file in one, ``MODEL:TAG`` or ``MODEL:FILE`` of open_clip, ``hf-hub:ORG/NAME``
+        or ``ORG/NAME``; None is the default teacher.
+    device, threads
+        As for `medlabel.compute.prepare`, for the default teacher.
+
+    Raises
+    ------
+    MedlabelError
+        When there is no such encoder.
+    """
+    if given is None:
+        return default(device, threads)
+    path = Path(given)
+    if path.is_dir():
+        return path
+    if path.is_file():
+        if not (path.parent / encoder.CONFIG).is_file():
+            raise MedlabelError(
+                f"{path}: expected a file in an encoder's folder, with {encoder.CONFIG} beside it; "
+                f"of weights alone give MODEL:FILE, such as ViT-B-32:{path.name}."
+            )
+        return path.parent
+    if path.is_absolute() or given.startswith("."):
+        raise MedlabelError(
+            f"{given}: no such folder or file; leave --encoder out for the default teacher."
+        )
+    return _adopted(given)
+
+
+def _adopted(given: str) -> Path:
+    model, _, pretrained = given.partition(":")
+    if given.startswith(published.HUB) or ("/" in given and not pretrained):
+        model, pretrained = published.HUB + given.removeprefix(published.HUB), ""
+    settings = params.Published(
+        kind="open_clip",
+        batch_size=64,
+        precision="auto",
+        runtime="openvino",
+        model=model,
+        pretrained=pretrained or None,
+    )
+    folder = places.cache() / "encoders" / _name(model, settings.model_dump(mode="json"))
+    if not (folder / encoder.CONFIG).is_file():
+        published.adopt(settings, folder)
+    return folder
+
+
+def _name(stem: str, content: Any) -> str:
+    key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    return "".join(one if one.isalnum() or one in "-_" else "-" for one in stem) + f"-{key}"
+
+
+def default(device: str, threads: int) -> Path:
+    """Return the folder of the default teacher; on first use it is made, in minutes.
+
+    Its name tells all that decides on it: the parameters, the code and the tower's weights.
+    """
+    from medlabel.teacher import towers
+
+    found = params.read([_parameters()])
+    part = found.encoders[DEFAULT]
+    if not isinstance(part, params.Locked):
+        raise MedlabelError(f"encoders.{DEFAULT}: kind {part.kind} given; locked expected.")
+    settings = part.model_copy(update={"pretrainings": 1})
+    tower = towers.load(settings.tower, settings.edges[0], found.seed)
+    content = {
+        "settings": settings.model_dump(mode="json"),
+        "phantoms": found.phantoms.model_dump(mode="json"),
+        "seed": found.seed,
+        "tower": tower.facts,
+        "code": fingerprint.of("teacher.heads", "data.phantoms"),
+    }
+    folder = places.cache() / "encoders" / _name("default", content)
+    if not (folder / encoder.CONFIG).is_file():
+        logger.info("first use: the default teacher is made once, in %s", folder)
+        _make(found, settings, folder, device, threads)
+    return folder
+
+
+def _parameters() -> Path:
+    """Return the parameter file that this package was made with."""
+    package = Path(params.__file__).parent.parent
+    for path in (package / "params.yaml", package.parent.parent / "params.yaml"):
+        if path.is_file():
+            return path
+    raise MedlabelError(
+        f"{package / 'params.yaml'}: missing from this installation; install medlabel again, or "
+        f"give --encoder."
+    )
+
+
+def _make(
+    found: params.Params, settings: params.Locked, folder: Path, device: str, threads: int
+) -> None:
+    from joblib import Parallel, delayed
+
+    from medlabel.data import catalogue, phantoms
+    from medlabel.progress import track
+    from medlabel.teacher import features, heads
+
+    with _drawings(folder) as place:
+        names = layout.Layout(str(place), str(place))
+        drawn = found.phantoms_of(settings)
+        drawings = Parallel(n_jobs=threads, return_as="generator_unordered")(
+            delayed(phantoms.write)(
+                kind,
+                Path(names.phantoms(kind, size)),
+                Path(names.captions(kind, size)),
+                found.phantoms.volumes if catalogue.is_volumetric(kind) else found.phantoms.counts,
+                found.phantoms.model_copy(update={"size": size}),
+                found.seed,
+            )
+            for kind, size in drawn
+        )
+        for _ in track(drawings, "draw what the teacher learns from", len(drawn)):
+            pass
+        heads.train(
+            sources=features.sources(
+                {one: Path(names.phantoms(*one)) for one in drawn},
+                {one: Path(names.captions(*one)) for one in drawn},
+            ),
+            folders={0: folder},
+            settings=settings,
+            seed=found.seed,
+            device=device,
+            threads=threads,
+            cache=place / "features",
+        )
+
+
+@contextmanager
+def _drawings(folder: Path) -> Iterator[Path]:
+    """Give a folder for what is needed only until the teacher is made."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    place = Path(tempfile.mkdtemp(prefix=".drawings-", dir=folder.parent))
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)

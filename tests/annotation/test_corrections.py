@@ -1,0 +1,140 @@
+"""What a person checked wins, and says exactly how right the teacher is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import beta
+
+from medlabel.annotation import corrections, tables
+from medlabel.annotation.corrections import Accuracy
+from medlabel.errors import MedlabelError
+from medlabel.randomness import stream
+
+
+def table(count: int = 6) -> pd.DataFrame:
+    """Images with a page each; the last one is a copy of the first."""
+    found = pd.DataFrame(
+        {
+            "file": [f"{number}.png" for number in range(count)],
+            "page": pd.array([pd.NA, 2, *[pd.NA] * (count - 2)], dtype="Int32"),
+            "label": ["chest", "breast"] * (count // 2),
+            "status": tables.LABELLED,
+            "digest": [f"{number:064x}" for number in range(count)],
+            "review_rank": pd.array(range(1, count + 1), dtype="Int32"),
+        }
+    )
+    found["teacher"] = found["label"]
+    found.loc[count - 1, ["digest", "status"]] = [found["digest"][0], tables.DUPLICATE]
+    found.loc[count - 1, "label"] = found.loc[count - 1, "teacher"] = "chest"
+    found.loc[count - 1, "review_rank"] = pd.NA
+    return found
+
+
+def saved(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_what_the_page_saves_is_read(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.csv", "file,page,label\n0.png,,breast\n1.png,2,breast\n2.png,,\n")
+    assert corrections.read(path) == {("0.png", ""): "breast", ("1.png", "2"): "breast"}
+
+
+def test_a_review_counts_where_it_is_filled_in(tmp_path: Path) -> None:
+    text = "\ufeffreview_rank,file,page,label,correction\n1,0.png,,chest,\n2,1.png,2,breast,y\n"
+    path = saved(tmp_path / "a.csv", text)
+    assert corrections.read(path) == {("1.png", "2"): "y"}
+
+
+def test_a_table_of_labels_counts_where_it_was_changed(tmp_path: Path) -> None:
+    """F33: by hand, in a spreadsheet."""
+    text = "file,page,label,teacher,status\n0.png,,hand,chest,labelled\n"
+    text += "1.png,2,breast,breast,labelled\n2.png,,chest,chest,checked\n"
+    path = saved(tmp_path / "a.csv", text)
+    assert corrections.read(path) == {("0.png", ""): "hand", ("2.png", ""): "chest"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name,label\na,b\n", "expected the columns file and label"),
+        ("file,label\na,b\na,c\n", "a stands twice, as b and as c"),
+        ("", "expected a CSV of corrections"),
+    ],
+)
+def test_tables_that_say_nothing_or_two_things_are_refused(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(MedlabelError, match=message) as error:
+        corrections.read(saved(tmp_path / "a.csv", text))
+    assert "\n" not in str(error.value)
+
+
+def test_corrected_labels_win_and_reach_copies() -> None:
+    given = {("0.png", ""): "hand", ("1.png", "2"): corrections.CONFIRMED}
+    found = corrections.apply(table(), given, "a.csv")
+    assert found["label"].tolist() == ["hand", "breast", "chest", "breast", "chest", "hand"]
+    assert found["teacher"].tolist() == table()["teacher"].tolist()
+    assert found["status"].tolist() == ["checked", "checked", *["labelled"] * 3, "duplicate"]
+    accuracy = corrections.accuracy(found)
+    assert (accuracy.right, accuracy.checked) == (1, 2)
+
+
+def test_corrections_of_other_images_are_refused() -> None:
+    with pytest.raises(MedlabelError, match=r"9\.png is not among the labelled images \(1 such"):
+        corrections.apply(table(), {("9.png", ""): "hand"}, "a.csv")
+    two = {("0.png", ""): "hand", ("5.png", ""): "foot"}
+    with pytest.raises(MedlabelError, match="have different labels, foot and hand"):
+        corrections.apply(table(), two, "a.csv")
+
+
+@pytest.mark.parametrize(("right", "checked"), [(0, 5), (5, 5), (47, 50), (1, 3)])
+def test_the_interval_is_clopper_and_pearsons(right: int, checked: int) -> None:
+    found = Accuracy.of(right, checked)
+    low = beta.ppf(0.025, right, checked - right + 1) if right else 0.0
+    high = beta.ppf(0.975, right + 1, checked - right) if right < checked else 1.0
+    np.testing.assert_allclose([found.low, found.high], [low, high])
+    assert (Accuracy.of(0, 0).low, Accuracy.of(0, 0).high) == (0.0, 1.0)
+
+
+def test_an_audit_is_a_random_sample_whatever_the_teacher_thinks() -> None:
+    """Its interval covers the accuracy of all images in at least 93 % of folders."""
+    covered = 0
+    folders, size, sample = 300, 40, 12
+    for number in range(folders):
+        rng = stream(number, "folder")
+        right = rng.random(size) < 0.9
+        order = np.array([stream(0, "audit", f"{number}-{row}").random() for row in range(size)])
+        chosen = np.argsort(order)[:sample]
+        found = Accuracy.of(int(right[chosen].sum()), sample)
+        covered += found.low <= right.mean() <= found.high
+    assert covered / folders >= 0.93
+
+
+def test_an_audit_goes_on_where_it_ended() -> None:
+    """The first images of a longer audit are those of a shorter one; copies are left out."""
+    whole = table(40)
+    order = corrections.audit_order(whole)
+    assert sorted(order) == list(range(39))
+    short = corrections.audit_table(whole, 5)
+    assert short.index.tolist() == order[:5]
+    assert (short["correction"] == "").all()
+    shuffled = whole.sample(frac=1, random_state=0).reset_index(drop=True)
+    again = corrections.audit_table(shuffled, 5)
+    assert again["file"].tolist() == short["file"].tolist()
+
+
+def test_only_what_chance_chose_speaks_for_all_images() -> None:
+    whole = table(40)
+    order = corrections.audit_order(whole)
+    picked = [order[0], order[1], order[5]]
+    keys = whole["page"].astype("string").fillna("")
+    given = {(whole["file"][row], keys[row]): corrections.CONFIRMED for row in picked}
+    found = corrections.apply(whole, given, "a.csv")
+    assert corrections.accuracy(found).checked == 3
+    assert corrections.audited(found).checked == 2
+    assert corrections.audited(whole).checked == 0
