@@ -421,12 +421,13 @@ def test_an_encoder_of_phantoms_says_so(
 
 
 def test_a_class_that_the_teacher_never_heard_of_is_told_at_the_end(
-    run: Callable, make_encoder: Callable, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    run: Run, make_encoder: Callable, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="medlabel")
     record = make_encoder(tmp_path / "taught") / encoder.PROVENANCE
     files.write_json(record, files.read_json(record, "") | {"vocabulary": ["chest"]})
-    run(folder=record.parent, classes={"chest": ["a chest"], "bosom": ["a bosom echo"]})
+    words = {"chest": ["a chest"], "bosom": ["a bosom echo"]}
+    run(encoder=str(record.parent), sentences=words)
     said = [one.getMessage() for one in caplog.records]
     assert any(one.startswith("bosom: no word of 'bosom echo' occurs in") for one in said)
     assert "guessed, because the teacher learnt none of their words: bosom; table:" in said[-1]
