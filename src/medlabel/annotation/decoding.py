@@ -7,9 +7,8 @@ import logging
 import os
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from medlabel.annotation.sources import Source
 from medlabel.annotation.store import Facts, Seen, Store, digest_of
 from medlabel.data.pixels import Pixels
 
-CHUNK = 16  # files a task
+MOST_FILES, MOST_BYTES = 128, 1 << 20  # a task
 WAITING = 3  # tasks a worker: what is decoded before the network asks for it
 
 
@@ -54,31 +53,55 @@ class Decoded:
 
 def decode(sources: Sequence[Source], reading: Reading, caches: Caches | None) -> list[Decoded]:
     """Read files one after the other; what the caches know is not decoded again."""
-    if caches is None:
-        return [_decode(one, reading, None, None) for one in sources]
-    facts, embeddings = (Store(path, read_only=True) for path in (caches.facts, caches.embeddings))
-    try:
-        return [_decode(one, reading, facts, embeddings) for one in sources]
-    finally:
-        facts.close()
-        embeddings.close()
+    contents = [_content(source) for source in sources]
+    known = _known([one[0] for one in contents if isinstance(one, tuple)], caches)
+    return [
+        _decode(source, one, known, reading) for source, one in zip(sources, contents, strict=True)
+    ]
 
 
-def _decode(
-    source: Source, reading: Reading, facts: Store | None, embeddings: Store | None
-) -> Decoded:
+def _content(source: Source) -> tuple[bytes, bytes] | UnreadableError:
+    """Read a file: its digest and its bytes, or why that is not possible."""
     try:
         content = source.content()
     except UnreadableError as error:
-        return Decoded(source, b"", Facts((), error.outcome, str(error)))
+        return error
     # The name decides where the content does not say what it is.
-    digest = hashlib.sha256(images.suffix_of(source.name).encode() + b"\0" + content).digest()
-    if facts is not None and embeddings is not None and (old := facts.get([digest])):
-        known = Facts.from_bytes(old[digest])
-        keys = [bytes.fromhex(one.pixels) for one in known.seen]
-        if len(embeddings.get(keys)) == len(set(keys)):
-            return Decoded(source, digest, known)
-    return _read(source, content, digest, reading)
+    state = hashlib.sha256(images.suffix_of(source.name).encode() + b"\0")
+    state.update(content)
+    return state.digest(), content
+
+
+def _known(digests: Sequence[bytes], caches: Caches | None) -> dict[bytes, Facts]:
+    """Return what is known of files all of whose images are embedded."""
+    if caches is None:
+        return {}
+    store = Store(caches.facts, read_only=True)
+    found = {key: Facts.from_bytes(value) for key, value in store.get(digests).items()}
+    store.close()
+    wanted = {bytes.fromhex(seen.pixels) for facts in found.values() for seen in facts.seen}
+    embeddings = Store(caches.embeddings, read_only=True)
+    there = embeddings.present(wanted)
+    embeddings.close()
+    return {
+        key: facts
+        for key, facts in found.items()
+        if all(bytes.fromhex(seen.pixels) in there for seen in facts.seen)
+    }
+
+
+def _decode(
+    source: Source,
+    content: tuple[bytes, bytes] | UnreadableError,
+    known: Mapping[bytes, Facts],
+    reading: Reading,
+) -> Decoded:
+    if isinstance(content, UnreadableError):
+        return Decoded(source, b"", Facts((), content.outcome, str(content)))
+    digest, whole = content
+    if digest in known:
+        return Decoded(source, digest, known[digest])
+    return _read(source, whole, digest, reading)
 
 
 def _read(source: Source, content: bytes, digest: bytes, reading: Reading) -> Decoded:
@@ -180,6 +203,24 @@ def _quiet() -> None:
 
 
 def _chunks(sources: Sequence[Source]) -> Iterator[tuple[Source, ...]]:
-    iterator = iter(sources)
-    while chunk := tuple(islice(iterator, CHUNK)):
-        yield chunk
+    """Yield tasks of many small files or few large ones, so that memory stays flat."""
+    chunk: list[Source] = []
+    size = 0
+    for source in sources:
+        chunk.append(source)
+        size += _size(source)
+        if len(chunk) == MOST_FILES or size >= MOST_BYTES:
+            yield tuple(chunk)
+            chunk, size = [], 0
+    if chunk:
+        yield tuple(chunk)
+
+
+def _size(source: Source) -> int:
+    """Return a file's bytes on disk; a member of an archive counts as a larger one."""
+    if source.member is not None:
+        return MOST_BYTES // 8
+    try:
+        return source.path.stat().st_size
+    except OSError:
+        return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from medlabel.annotation import arrays, dicom, pictures, volumes
 from medlabel.annotation.page import Page, Reading, UnreadableError, checked
@@ -36,8 +36,11 @@ Reader = Callable[[bytes, Reading], Iterator[Page]]
 
 def suffix_of(name: str) -> str:
     """Return a name's ending in small letters: of ``.nii.gz`` both."""
-    suffixes = PurePosixPath(name.lower()).suffixes
-    return "".join(suffixes[-2:]) if suffixes[-1:] == [".gz"] else "".join(suffixes[-1:])
+    stem, dot, last = name.lower().rpartition("/")[2].rpartition(".")
+    if not stem or not dot or not last:
+        return ""
+    before = f".{stem.rpartition('.')[2]}" if last == "gz" and "." in stem[1:] else ""
+    return f"{before}.{last}"
 
 
 def read_pages(path: Path, reading: Reading | None = None) -> Iterator[Page]:

@@ -116,6 +116,20 @@ class Store:
                 raise self._trouble(error) from error
         return found
 
+    def present(self, keys: Iterable[bytes]) -> set[bytes]:
+        """Return the keys that have values, without reading these."""
+        wanted = list(keys)
+        found: set[bytes] = set()
+        for first in range(0, len(wanted), AT_ONCE):
+            part = wanted[first : first + AT_ONCE]
+            marks = ",".join("?" * len(part))
+            query = f"SELECT key FROM entry WHERE key IN ({marks})"  # noqa: S608
+            try:
+                found.update(key for (key,) in self._connection.execute(query, part))
+            except sqlite3.Error as error:
+                raise self._trouble(error) from error
+        return found
+
     def put(self, entries: Mapping[bytes, bytes]) -> None:
         """Keep values, all or none of them."""
         try:
