@@ -10,8 +10,8 @@ import pytest
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless, generate_uid
 
-from medlabel.annotation.images import read_pages
-from medlabel.annotation.page import Page, Reading, UnreadableError
+from medlabel.data.reading.images import read_pages
+from medlabel.data.reading.page import Page, Reading, UnreadableError
 from medlabel.randomness import stream
 
 OWN = Path(pydicom.__file__).parent / "data" / "test_files"

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from medlabel.annotation.embedding import Embedded, File
 from medlabel.annotation.labelling import Opinion
 from medlabel.annotation.sources import Source
 from medlabel.annotation.store import Facts, Seen
+from medlabel.labels.estimate import judged
 
 CLASSES = ["chest", 'left "hand" & <right>']
 NAMES = ["a/röntgen 1.png", "b.jpg", "stack.tif", "more.zip/c.png", "bad.png"]
@@ -42,7 +44,9 @@ def table(tmp_path: Path) -> pd.DataFrame:
     digests = [f"{number:064x}" for number in range(5)]
     embedded: Any = Embedded(found, digests, np.zeros((5, 2), np.float32), None, 5)
     chances = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.6, 0.4], [0.5, 0.5]], np.float32)
-    built = tables.build(embedded, Opinion(chances, np.arange(5.0)), CLASSES)
+    right = judged(1.0, 1.0, np.zeros(5, bool))
+    opinion = Opinion(chances, np.arange(5.0), right, Mock())
+    built = tables.build(embedded, opinion, CLASSES)
     built.loc[1, "label"] = "foot"
     exports.write(tmp_path, built, embedded, CLASSES)
     return built

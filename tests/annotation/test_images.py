@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medlabel.annotation.images import read_pages
-from medlabel.annotation.page import Reading, UnreadableError
+from medlabel.data.reading.images import read_pages
+from medlabel.data.reading.page import Reading, UnreadableError
 from medlabel.randomness import stream
 
 ORIENTATION = 0x112

@@ -98,6 +98,7 @@ def test_no_planted_value_is_in_any_output(
             cache=tmp_path / "cache",
             workers=workers,
             audit=3,
+            anyway=True,
         )
     )
     assert (table["status"] == "labelled").sum() == 9

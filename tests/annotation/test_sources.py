@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from medlabel.annotation.page import UnreadableError
 from medlabel.annotation.sources import find
+from medlabel.data.reading.page import UnreadableError
 from medlabel.errors import MedlabelError
 
 

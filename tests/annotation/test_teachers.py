@@ -9,7 +9,7 @@ import pytest
 from medlabel import params
 from medlabel.annotation import teachers
 from medlabel.errors import MedlabelError
-from medlabel.teacher import encoder, heads
+from medlabel.teacher import encoder, heads, published
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def test_published_models_are_fetched_once(
         folder.mkdir(parents=True)
         (folder / encoder.CONFIG).touch()
 
-    monkeypatch.setattr(encoder, "adopt", adopt)
+    monkeypatch.setattr(published, "adopt", adopt)
     first = teachers.find(given, "cpu", 1)
     assert teachers.find(given, "cpu", 1) == first
     assert asked == [(model, pretrained)]

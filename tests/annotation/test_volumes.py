@@ -10,8 +10,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from medlabel.annotation.images import read_pages
-from medlabel.annotation.page import Reading, UnreadableError
+from medlabel.data.reading.images import read_pages
+from medlabel.data.reading.page import Reading, UnreadableError
 from medlabel.randomness import stream
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -134,8 +134,8 @@ def test_arrays_are_images_or_stacks(
 
 
 def test_archives_of_arrays_are_read(tmp_path: Path) -> None:
-    from medlabel.annotation.images import pages
     from medlabel.annotation.sources import find
+    from medlabel.data.reading.images import pages
 
     np.savez(tmp_path / "a.npz", images=volume(2, 6, 5))
     (source,) = find(tmp_path)

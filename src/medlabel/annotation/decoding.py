@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medlabel.annotation import images, thumbnails
-from medlabel.annotation.page import Reading, UnreadableError
+from medlabel.annotation import thumbnails
 from medlabel.annotation.sources import Source
 from medlabel.annotation.store import Facts, Seen, Store, digest_of
 from medlabel.data.pixels import Pixels
+from medlabel.data.reading import images
+from medlabel.data.reading.page import Reading, UnreadableError
 
 MOST_FILES, MOST_BYTES = 128, 1 << 20  # a task
 WAITING = 3  # tasks a worker: what is decoded before the network asks for it

@@ -13,10 +13,10 @@ import numpy as np
 
 from medlabel import fingerprint
 from medlabel.annotation.decoding import Caches, Decoded, decoded
-from medlabel.annotation.page import Reading
 from medlabel.annotation.sources import Source
 from medlabel.annotation.store import Facts, Store, key_of, vectors_of
 from medlabel.data.pixels import Pixels
+from medlabel.data.reading.page import Reading
 from medlabel.data.vectors import Vectors
 from medlabel.progress import track
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_COMMITS = 2.0
 ENGINES = {"cpu": "openvino"}  # by kind of device; torch on all others
-READERS = ("annotation.images", "annotation.store")  # what decides on pixels and their digests
+READERS = ("data.reading.images", "annotation.store")  # what decides on pixels and their digests
 EMBEDDERS = ("teacher.tower", "teacher.runtime", "teacher.trunks")
 
 

@@ -14,9 +14,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from medlabel import compute
 from medlabel.annotation import classes as naming
-from medlabel.annotation import embedding, labelling, places, sources, teachers, windows
-from medlabel.annotation.page import Reading
+from medlabel.annotation import embedding, labelling, places, sources, teachers
 from medlabel.data.pixels import Pixels
+from medlabel.data.reading import windows
+from medlabel.data.reading.page import Reading
 from medlabel.data.vectors import Vectors
 from medlabel.errors import MedlabelError
 from medlabel.labels import zeroshot
@@ -25,7 +26,7 @@ Images = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | npt.NDArray
 
 
 class Labeller(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A classifier that learns from words alone.
+    """A classifier that learns from words and from images without labels.
 
     Parameters
     ----------
@@ -46,7 +47,8 @@ class Labeller(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     review_order_
         Positions of the images given to `fit`, the most doubtful one first.
     estimated_accuracy_
-        Mean probability of the labels of those images: the teacher's own belief, not checked.
+        Of the labels of those images, from how sure words are and how far clusters agree: an
+        estimate, not checked (`medlabel.labels.estimate`).
     """
 
     def __init__(
@@ -68,7 +70,7 @@ class Labeller(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.threads = threads
 
     def fit(self, X: Images, y: object = None) -> Self:  # noqa: N803
-        """Learn the words, and judge the images.
+        """Learn what the words mean among the images, and judge these.
 
         Parameters
         ----------
@@ -91,21 +93,22 @@ class Labeller(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         described = words.class_embeddings(loaded, list(sentences.values()))
         zeroshot.require_distinct(described, list(sentences))
         self.classes_ = np.array(list(sentences))
-        self._loaded, self._words = loaded, described
-        opinion = self._judge(X)
+        self._loaded = loaded
+        opinion = labelling.judge(self._embed(X), described, loaded.logit_scale, list(sentences))
+        self._labeller = opinion.labeller
         self.review_order_ = np.argsort(opinion.margins, kind="stable")
-        self.estimated_accuracy_ = float(opinion.probabilities.max(axis=1).mean())
+        self.estimated_accuracy_ = opinion.estimate.accuracy
         return self
 
     def predict_proba(self, X: Images) -> Vectors:  # noqa: N803
         """Return the probability of each class: float32 of shape (n, classes)."""
         check_is_fitted(self)
-        return self._judge(X).probabilities
+        return self._labeller.predict(self._embed(X))
 
     def predict(self, X: Images) -> npt.NDArray[Any]:  # noqa: N803
         """Return the most probable class of each image, of equal ones the first."""
-        check_is_fitted(self)
-        found: npt.NDArray[Any] = self.classes_[self._judge(X).probabilities.argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)
+        found: npt.NDArray[Any] = self.classes_[best]
         return found
 
     def _sentences(self) -> Mapping[str, Sequence[str]]:
@@ -115,10 +118,6 @@ class Labeller(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             naming.require_two(self.classes)
             return self.classes
         return naming.read(",".join(self.classes))
-
-    def _judge(self, images: Images) -> labelling.Opinion:
-        vectors = self._embed(images)
-        return labelling.judge(vectors, self._words, self._loaded.logit_scale)
 
     def _embed(self, images: Images) -> Vectors:
         settings = embedding.Settings(

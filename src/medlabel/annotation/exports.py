@@ -16,7 +16,7 @@ from xml.sax.saxutils import quoteattr
 from medlabel import __version__
 from medlabel.annotation import tables
 from medlabel.annotation.embedding import Embedded
-from medlabel.annotation.images import suffix_of
+from medlabel.data.reading.images import suffix_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -25,7 +25,7 @@ from medlabel.annotation import (
     teachers,
 )
 from medlabel.annotation.outputs import Outputs
-from medlabel.annotation.page import Reading
+from medlabel.data.reading.page import Reading
 from medlabel.errors import MedlabelError
 from medlabel.labels import zeroshot
 
@@ -71,6 +71,8 @@ class Request:
         How many images chance chooses for a person to check.
     by_label
         Whether to make folders of links by label.
+    anyway
+        Whether labels are written even if they are thought to be wrong too often.
     force
         Whether files that a person changed are replaced; a copy is kept.
     cache
@@ -90,6 +92,7 @@ class Request:
     corrections: Path | None = None
     audit: int | None = None
     by_label: bool = False
+    anyway: bool = False
     force: bool = False
     cache: Path | None = None
 
@@ -128,13 +131,19 @@ def label(request: Request) -> pd.DataFrame:
     embedded = embedding.embed(found, request.reading, loaded, settings)
     if not embedded.digests:
         _refuse(request.images, embedded)
-    opinion = labelling.judge(embedded.vectors, described, loaded.logit_scale)
     names = list(request.sentences)
+    opinion = labelling.judge(embedded.vectors, described, loaded.logit_scale, names)
+    if opinion.estimate.verdict == "refused" and not (request.anyway or checked):
+        raise MedlabelError(
+            f"{request.images}: {opinion.told}; say in other words what the classes are, or give "
+            f"--anyway to write these labels all the same."
+        )
     table = tables.build(embedded, opinion, names)
     checked = {**corrections.remembered(request.out / CORRECTIONS, table), **checked}
     if checked:
         table = corrections.apply(table, checked, str(request.corrections or CORRECTIONS))
     facts = {**_facts(request, loaded, settings), "unknown_words": unknown}
+    facts["verdict"] = opinion.told
     times = {"started": started, "seconds": round(time.time() - started, 3)}
     with outputs.writing({**facts, **times, "images_embedded_now": embedded.computed}) as staging:
         _write(staging, table, request, facts)
@@ -142,6 +151,7 @@ def label(request: Request) -> pd.DataFrame:
         gallery.write(staging / PAGE, table, names, embedded.thumbnails)
     if request.by_label:
         links.write(request.out, table, embedded.files)
+    logger.log(*_weigh(opinion))
     _tell(table, request, names, unknown)
     return table
 
@@ -231,6 +241,12 @@ def _write(staging: Path, table: pd.DataFrame, request: Request, facts: Mapping[
         corrections.audited(table),
     )
     (staging / CARD).write_text(told, encoding="utf-8")
+
+
+def _weigh(opinion: labelling.Opinion) -> tuple[int, str]:
+    """Return how loud to say what is thought of the labels, and what."""
+    trusted = opinion.estimate.verdict == "trusted"
+    return (logging.INFO if trusted else logging.WARNING), opinion.told
 
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:

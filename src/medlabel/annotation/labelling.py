@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from medlabel.annotation import places
 from medlabel.data.vectors import Vectors
-from medlabel.labels import zeroshot
+from medlabel.errors import MedlabelError
+from medlabel.labels import estimate, methods
+from medlabel.labels.estimate import Estimate
+from medlabel.labels.evidence import Labeller
 
-NAME = "zeroshot"
+if TYPE_CHECKING:
+    from medlabel.params import Clusters
+
+NAME = "clusters"  # of params.yaml
 
 
 @dataclass(frozen=True)
@@ -24,17 +34,31 @@ class Opinion:
     margins
         float64 of shape (n,): how much likelier, as a logarithm, the first class is than the
         second; the order of review goes by it, because probabilities reach 1.
-    clusters
-        int64 of shape (n,), the group that each image belongs to, where the labelling makes groups.
+    estimate
+        How right the labels are thought to be, which images fit no class, and the verdict.
+    labeller
+        Gives probabilities of other images.
     """
 
     probabilities: Vectors
     margins: npt.NDArray[np.float64]
-    clusters: npt.NDArray[np.int64] | None = None
+    estimate: Estimate
+    labeller: Labeller
+
+    @property
+    def told(self) -> str:
+        """What is thought of the labels, in a line."""
+        found = self.estimate
+        return (
+            f"{found.verdict}: {found.reason}; estimated accuracy {found.accuracy:.1%} (90 % "
+            f"interval {found.low:.1%} to {found.high:.1%})"
+        )
 
 
-def judge(embeddings: Vectors, words: Vectors, logit_scale: float) -> Opinion:
-    """Label images by words.
+def judge(
+    embeddings: Vectors, words: Vectors, logit_scale: float, classes: Sequence[str]
+) -> Opinion:
+    """Label images: clusters of them are named by words.
 
     Parameters
     ----------
@@ -44,9 +68,29 @@ def judge(embeddings: Vectors, words: Vectors, logit_scale: float) -> Opinion:
         float32 of shape (classes, dimension), rows of length 1.
     logit_scale
         The encoder's factor on cosines.
+    classes
+        Their names.
+
+    Raises
+    ------
+    MedlabelError
+        When two classes have the same words for the encoder.
     """
-    chances = zeroshot.probabilities(embeddings, words, logit_scale)
-    return Opinion(chances, margins_of(chances))
+    settings = _settings()
+    labeller = methods.fit(settings, embeddings, words, logit_scale, classes)
+    chances = labeller.predict(embeddings)
+    right = estimate.estimate(embeddings, words, logit_scale, classes, chances, settings)
+    return Opinion(chances, margins_of(chances), right, labeller)
+
+
+@cache
+def _settings() -> Clusters:
+    from medlabel import params
+
+    part = params.read([places.parameters()]).labellings[NAME]
+    if not isinstance(part, params.Clusters):
+        raise MedlabelError(f"labellings.{NAME}: method {part.method} given; clusters expected.")
+    return part
 
 
 def margins_of(chances: Vectors) -> npt.NDArray[np.float64]:

@@ -26,3 +26,15 @@ def cache() -> Path:
         raise MedlabelError(
             "XDG_CACHE_HOME: this user has no home folder; set it to a folder for caches."
         ) from error
+
+
+def parameters() -> Path:
+    """Return the parameter file that this package was made with."""
+    package = Path(__file__).parent.parent
+    for path in (package / "params.yaml", package.parent.parent / "params.yaml"):
+        if path.is_file():
+            return path
+    raise MedlabelError(
+        f"{package / 'params.yaml'}: missing from this installation; install medlabel again, or "
+        f"give --encoder."
+    )

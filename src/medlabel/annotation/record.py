@@ -42,17 +42,21 @@ def card(
         own = table.loc[table["teacher"] == name, f"p_{name}"]
         mean = f"{own.mean():.3f}" if len(own) else "–"
         lines.append(f"| {_cell(name)} | {counts[name]} | {mean} | {_cell('; '.join(said))} |")
-    lines += ["", "## How right it is thought to be", "", *_right(checked, audited), ""]
+    lines += ["", "## How right it is thought to be", "", _cell(str(facts["verdict"])) + "."]
+    lines += ["", *_right(checked, audited), ""]
     lines += ["## How it was made", ""]
-    lines += [f"- {_cell(name)}: {_cell(str(value))}" for name, value in facts.items()]
+    made = {name: value for name, value in facts.items() if name != "verdict"}
+    lines += [f"- {_cell(name)}: {_cell(str(value))}" for name, value in made.items()]
     lines += ["", "## Limits", "", *LIMITS, ""]
     return "\n".join(lines)
 
 
 LIMITS = (
     "Labels come from words and pixels alone; nobody looked at the images. Kinds of image are told "
-    "well, findings much less so. An image that shows none of the classes gets the nearest one all "
-    "the same. Probabilities are the teacher's own and were not checked against true labels. "
+    "well, findings much less so. Estimates rest on how sure words are and how far clusters of "
+    "images agree with them; they cannot see words that mean another class, nor clusters that "
+    "follow the scanner where the words do too. Single images of no class may go unseen among "
+    "others. "
     "**Not for clinical use.**",
 )
 
@@ -60,7 +64,7 @@ LIMITS = (
 def _right(checked: Accuracy, audited: Accuracy) -> list[str]:
     if not checked.checked:
         return [
-            "No image was checked by a person, so that nothing is known of it. `--audit 50` "
+            "No image was checked by a person, so that this is an estimate. `--audit 50` "
             "chooses images to check; give the filled table back as `--corrections`."
         ]
     found = [f"Of the images that a person checked, the teacher had {checked.told()}."]

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from medlabel.annotation.images import content_of, suffix_of
-from medlabel.annotation.page import UnreadableError
+from medlabel.data.reading.images import content_of, suffix_of
+from medlabel.data.reading.page import UnreadableError
 from medlabel.errors import MedlabelError
 
 LEFT_BY_SYSTEMS = frozenset({".ds_store", "desktop.ini", "thumbs.db", "__macosx"})

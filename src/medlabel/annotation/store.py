@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from medlabel.annotation.page import Outcome
 from medlabel.data.pixels import Pixels
+from medlabel.data.reading.page import Outcome
 from medlabel.data.vectors import Vectors
 from medlabel.errors import MedlabelError
 

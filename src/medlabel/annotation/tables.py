@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LABELLED, DUPLICATE, CHECKED = "labelled", "duplicate", "checked"
+STRAY = "fits no class"  # by its cluster: it keeps its probabilities, but gets no label
 DIGITS = 6
 
 
@@ -31,8 +32,8 @@ def build(embedded: Embedded, opinion: Opinion, classes: Sequence[str]) -> pd.Da
     DataFrame
         file, page (Int32), label, ``p_<class>`` (float32) for each class, teacher (its label),
         doubt (float32: 1 less the label's probability), review_rank (Int32; 1 is to be looked at
-        first; duplicates have none), cluster (Int32, where the labelling makes groups), status
-        (labelled, duplicate, or why there is no label), note, and digest (of the pixels).
+        first; duplicates have none), status (labelled, duplicate, fits no class, or why there is
+        no label), note, and digest (of the pixels).
     """
     import pandas as pd
 
@@ -53,11 +54,10 @@ def build(embedded: Embedded, opinion: Opinion, classes: Sequence[str]) -> pd.Da
     found["teacher"] = found["label"]
     found["doubt"] = np.round(1 - chances.max(axis=1), DIGITS)
     found["review_rank"] = _ranks(table["status"].to_numpy() == LABELLED, position, opinion)
-    if opinion.clusters is not None:
-        groups = np.append(opinion.clusters, -1)[position]
-        found["cluster"] = pd.array(groups, dtype="Int32")
-        found.loc[~has, "cluster"] = pd.NA
     found[["status", "note", "digest"]] = table[["status", "note", "digest"]]
+    stray = has & np.append(opinion.estimate.stray, False)[position]
+    found.loc[stray, "status"] = STRAY
+    found.loc[stray, "label"] = ""
     return found.astype({"page": "Int32"})
 
 

@@ -87,7 +87,7 @@ def default(device: str, threads: int) -> Path:
     """
     from medlabel.teacher import towers
 
-    found = params.read([_parameters()])
+    found = params.read([places.parameters()])
     part = found.encoders[DEFAULT]
     if not isinstance(part, params.Locked):
         raise MedlabelError(f"encoders.{DEFAULT}: kind {part.kind} given; locked expected.")
@@ -105,18 +105,6 @@ def default(device: str, threads: int) -> Path:
         logger.info("first use: the default teacher is made once, in %s", folder)
         _make(found, settings, folder, device, threads)
     return folder
-
-
-def _parameters() -> Path:
-    """Return the parameter file that this package was made with."""
-    package = Path(params.__file__).parent.parent
-    for path in (package / "params.yaml", package.parent.parent / "params.yaml"):
-        if path.is_file():
-            return path
-    raise MedlabelError(
-        f"{package / 'params.yaml'}: missing from this installation; install medlabel again, or "
-        f"give --encoder."
-    )
 
 
 def _make(

@@ -51,6 +51,9 @@ def label(
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads and processes; all if not given.")
     ] = None,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Write labels even where they are refused.")
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Replace files that a person changed; a copy is kept.")
     ] = False,
@@ -60,8 +63,8 @@ def label(
     """Label images by words alone; needs no params.yaml and no training."""
     from medlabel.annotation import classes as naming
     from medlabel.annotation import label as labelling
-    from medlabel.annotation import windows
-    from medlabel.annotation.page import Reading
+    from medlabel.data.reading import windows
+    from medlabel.data.reading.page import Reading
 
     sentences = naming.read(classes, words)
     if target is not None:
@@ -84,6 +87,7 @@ def label(
             corrections=corrections,
             audit=audit,
             by_label=by_label,
+            anyway=anyway,
             force=force,
         )
     )

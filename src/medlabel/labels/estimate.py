@@ -111,7 +111,7 @@ def judged(confidence: float, agreement: float, stray: npt.NDArray[np.bool_]) ->
     by_chance = 1 / (max(int((~stray).sum()), 1) * inner * (1 - inner))
     wide = NORMAL * float(np.sqrt(SPREAD**2 + by_chance))
     accuracy, low, high = (_share(middle + off) for off in (0, -wide, wide))
-    verdict, reason = _verdict(accuracy, confidence, agreement, stray)
+    verdict, reason = _verdict(accuracy, low, confidence, agreement, stray)
     return Estimate(accuracy, low, high, confidence, agreement, stray, verdict, reason)
 
 
@@ -155,7 +155,11 @@ def strays(found: Evidence, images: Vectors) -> npt.NDArray[np.bool_]:
 
 
 def _verdict(
-    accuracy: float, confidence: float, agreement: float, stray: npt.NDArray[np.bool_]
+    accuracy: float,
+    low: float,
+    confidence: float,
+    agreement: float,
+    stray: npt.NDArray[np.bool_],
 ) -> tuple[Verdict, str]:
     alone = int(stray.sum())
     if accuracy < TRUSTED:
@@ -166,6 +170,8 @@ def _verdict(
             else f"words and clusters disagree on {1 - agreement:.0%} of the images"
         )
         return ("refused" if accuracy < REFUSED else "check"), reason
+    if low < REFUSED:
+        return "check", f"{len(stray)} images are too few to be sure of them"
     if alone > STRAYS * len(stray):
         return "check", f"{alone} of {len(stray)} images fit no class"
     return "trusted", f"words and clusters agree on {agreement:.1%} of the images"

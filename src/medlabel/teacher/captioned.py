@@ -11,10 +11,10 @@ import pandas as pd
 from PIL import Image
 
 from medlabel import files, fingerprint
-from medlabel.annotation.images import read_pages
-from medlabel.annotation.page import UnreadableError
 from medlabel.data.phantoms.captions import NAMING_A_FINDING, STYLES
 from medlabel.data.pixels import Pixels
+from medlabel.data.reading.images import read_pages
+from medlabel.data.reading.page import UnreadableError
 from medlabel.errors import MedlabelError
 from medlabel.progress import track
 from medlabel.teacher import wordvectors

@@ -7,8 +7,8 @@ import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from medlabel.annotation import arrays, dicom, pictures, volumes
-from medlabel.annotation.page import Page, Reading, UnreadableError, checked
+from medlabel.data.reading import arrays, dicom, pictures, volumes
+from medlabel.data.reading.page import Page, Reading, UnreadableError, checked
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima", ".dic"})
 PHOTOGRAPHS = ".jpg .jpeg .jpe .jfif .jp2 .j2k .webp .avif"

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medlabel.annotation import windows
-from medlabel.annotation.page import Page, Reading, UnreadableError
 from medlabel.data.pixels import Pixels
+from medlabel.data.reading import windows
+from medlabel.data.reading.page import Page, Reading, UnreadableError
 
 if TYPE_CHECKING:
     from PIL.Image import Image

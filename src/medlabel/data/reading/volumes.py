@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from medlabel.annotation import windows
-from medlabel.annotation.page import Page, Reading, UnreadableError
+from medlabel.data.reading import windows
+from medlabel.data.reading.page import Page, Reading, UnreadableError
 
 MOST_VOXELS = 1 << 30
 GZIP = b"\x1f\x8b"
@@ -104,7 +104,7 @@ def read_other(content: bytes, suffix: str, path: Path | None, reading: Reading)
         except RuntimeError as error:
             raise UnreadableError("damaged volume; remove or replace it") from error
     if channels > 1:
-        from medlabel.annotation import arrays
+        from medlabel.data.reading import arrays
 
         yield from arrays.pages_of(values, reading)
         return

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from medlabel.annotation import windows
-from medlabel.annotation.page import Page, Reading, UnreadableError
+from medlabel.data.reading import windows
+from medlabel.data.reading.page import Page, Reading, UnreadableError
 
 CHANNELS = (1, 3, 4)
 

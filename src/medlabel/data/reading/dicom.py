@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from medlabel.annotation import windows
-from medlabel.annotation.page import Page, Reading, UnreadableError
 from medlabel.data.pixels import Pixels
+from medlabel.data.reading import windows
+from medlabel.data.reading.page import Page, Reading, UnreadableError
 
 FAR = 1e9  # beyond every intensity: what the ends of a window become
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")

@@ -1,0 +1,1 @@
+"""Files of images as a viewer shows them: pictures, DICOM, volumes, arrays."""
