@@ -54,7 +54,7 @@ def table(count: int, store: Store) -> pd.DataFrame:
 
 
 def page(table: pd.DataFrame, store: Store, folder: Path) -> str:
-    gallery.write(folder / "page.html", table, CLASSES, store)
+    gallery.write(folder / "page.html", table, CLASSES, store, "check: too few images")
     return (folder / "page.html").read_text(encoding="utf-8")
 
 

@@ -6,7 +6,7 @@ import csv
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from medlabel.annotation import embedding, labelling, sources
 from medlabel.annotation.label import Request, label
 from medlabel.data.reading import images as reading
 from medlabel.errors import MedlabelError
+from medlabel.labels import estimate
 from medlabel.randomness import stream
 from medlabel.teacher import encoder, runtime, tower, words
 
@@ -434,3 +435,56 @@ def test_a_class_that_the_teacher_never_heard_of_is_told_at_the_end(
     said = [one.getMessage() for one in caplog.records]
     assert any(one.startswith("bosom: no word of 'bosom echo' occurs in") for one in said)
     assert "guessed, because the teacher learnt none of their words: bosom; table:" in said[-1]
+
+
+@pytest.fixture
+def thought(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let the labels be thought as right as a share says, and some images to fit no class."""
+
+    def think(share: float, stray: Sequence[bool] = (False, False, False)) -> None:
+        found = estimate.judged(share, share, np.array(stray))
+        monkeypatch.setattr(estimate, "estimate", lambda *_: found)
+
+    return think
+
+
+def test_labels_that_are_thought_wrong_are_not_written(
+    run: Run, thought: Callable[..., None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    thought(0.5)
+    with pytest.raises(MedlabelError, match=r"refused: .*--anyway") as caught:
+        run(anyway=False)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "labels" / "labels.csv").exists()
+    assert len(run(anyway=True)) == 3
+    assert "refused: " in caplog.text
+    assert "refused: " in (tmp_path / "labels" / "card.md").read_text()
+
+
+def test_what_a_person_checked_is_labelled_all_the_same(
+    run: Run, thought: Callable[..., None], tmp_path: Path
+) -> None:
+    thought(0.5)
+    checked = tmp_path / "checked.csv"
+    checked.write_text("file,page,correction\na.jpg,,retina\n")
+    rows = run(anyway=False, corrections=checked)
+    assert [row["label"] for row in rows if row["file"] == "a.jpg"] == ["retina"]
+
+
+def test_images_that_fit_no_class_are_set_aside(
+    run: Run, thought: Callable[..., None], tmp_path: Path
+) -> None:
+    thought(1.0, [False, True, False])
+    rows = run()
+    stray = [row for row in rows if row["status"] == "fits no class"]
+    assert len(stray) == 1
+    assert stray[0]["label"] == ""
+    assert stray[0]["teacher"] in CLASSES
+    assert "1 fits no class" in (tmp_path / "labels" / "card.md").read_text()
+    assert "fits no class" in (tmp_path / "labels" / "page.html").read_text()
+
+
+def test_few_images_are_never_trusted(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    run()
+    assert "trusted: " not in caplog.text
+    assert "check: " in caplog.text or "refused: " in caplog.text

@@ -21,7 +21,9 @@ MOST_LEFT_OUT = 500  # rows of files without a label; the table has all of them
 TEMPLATE = "gallery.html.j2"
 
 
-def write(target: Path, table: pd.DataFrame, classes: Sequence[str], thumbnails: Store) -> None:
+def write(
+    target: Path, table: pd.DataFrame, classes: Sequence[str], thumbnails: Store, verdict: str
+) -> None:
     """Write the page.
 
     Parameters
@@ -34,6 +36,8 @@ def write(target: Path, table: pd.DataFrame, classes: Sequence[str], thumbnails:
         Their names, in the order of the keys that choose them.
     thumbnails
         Small copies of the images by the digest of their pixels.
+    verdict
+        What is thought of the labels, in a line.
 
     Notes
     -----
@@ -50,10 +54,10 @@ def write(target: Path, table: pd.DataFrame, classes: Sequence[str], thumbnails:
         lstrip_blocks=True,
     )
     ranked = table[table["review_rank"].notna()].sort_values("review_rank")
-    left_out = table[table["label"] == ""]
+    left_out = table[(table["label"] == "") & (table["status"] != tables.STRAY)]
     content = environment.get_template(TEMPLATE).render(
         summary=tables.told(table, classes),
-        accuracy=_accuracy(table),
+        accuracy=f"{verdict}. {_accuracy(table)}",
         groups=_groups(table, classes),
         shown=min(len(ranked), MOST_IMAGES),
         distinct=len(ranked),
@@ -69,16 +73,17 @@ def write(target: Path, table: pd.DataFrame, classes: Sequence[str], thumbnails:
 def _accuracy(table: pd.DataFrame) -> str:
     checked, audited = corrections.accuracy(table), corrections.audited(table)
     if not checked.checked:
-        return "Nobody checked an image yet, so that nothing is known of how right the labels are."
+        return "Nobody checked an image yet."
     told = f"Of the checked images the teacher had {checked.told()}."
     return f"{told} For all images: {audited.told()}." if audited.checked else told
 
 
 def _groups(table: pd.DataFrame, classes: Sequence[str]) -> list[dict[str, Any]]:
     """Count images by label, those that a person added last."""
-    counts = Counter(table["label"].tolist())
+    labels = _named(table)
+    counts = Counter(labels.tolist())
     names = [*classes, *sorted(set(counts) - {*classes, ""})]
-    doubts = table.groupby("label")["doubt"].mean()
+    doubts = table["doubt"].groupby(labels).mean()
     return [
         {
             "name": name,
@@ -87,6 +92,11 @@ def _groups(table: pd.DataFrame, classes: Sequence[str]) -> list[dict[str, Any]]
         }
         for name in names
     ]
+
+
+def _named(table: pd.DataFrame) -> pd.Series[str]:
+    """Return the labels; images that fit no class make a group of their own."""
+    return table["label"].mask(table["status"] == tables.STRAY, tables.STRAY)
 
 
 def _data(
@@ -104,7 +114,7 @@ def _data(
         [
             row.file,
             page,
-            place[row.label],
+            place[row.label or tables.STRAY],
             place[row.teacher],
             round(float(row.doubt), 4),
             int(row.status == tables.CHECKED),

@@ -148,7 +148,7 @@ def label(request: Request) -> pd.DataFrame:
     with outputs.writing({**facts, **times, "images_embedded_now": embedded.computed}) as staging:
         _write(staging, table, request, facts)
         exports.write(staging, table, embedded, names)
-        gallery.write(staging / PAGE, table, names, embedded.thumbnails)
+        gallery.write(staging / PAGE, table, names, embedded.thumbnails, opinion.told)
     if request.by_label:
         links.write(request.out, table, embedded.files)
     logger.log(*_weigh(opinion))
