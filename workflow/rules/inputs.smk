@@ -14,7 +14,9 @@ def archives_of_mixture(wildcards):
 
 def mixture_reads(wildcards):
     """Give the mixture and the root of its random streams."""
-    return reads("seed", mixture=part("mixtures", wildcards.mixture, without=("published",)))
+    return reads(
+        "seed", mixture=part("mixtures", wildcards.mixture, without=("published",))
+    )
 
 
 def pretraining_reads(encoder):
