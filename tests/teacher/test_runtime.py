@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import subprocess
+import sys
 from copy import deepcopy
 
 import numpy as np
@@ -156,3 +158,16 @@ def test_8_bits_need_packages_that_are_told(
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MedlabelError, match="run `pip install onnxruntime onnx`"):
         runtime.compiled(networks["vit"], batch(14, 2), "openvino", "int8", 1)
+
+
+def test_openvino_tells_nobody_of_what_it_does() -> None:
+    """Its telemetry would send an event of every conversion; nothing may leave the machine."""
+    program = (
+        "import sys, torch; from medlabel.teacher import runtime; "
+        "run = runtime.compiled(torch.nn.Conv2d(3, 2, 3), torch.zeros(2, 3, 8, 8), 'openvino', "
+        "'fp32', 1); import openvino.tools.ovc.telemetry_utils as utils; "
+        "print(run.compute(torch.zeros(2, 3, 8, 8)).shape, utils.tm.__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["(2,", "2,", "6,", "6)", "openvino.tools.ovc.telemetry_stub"]

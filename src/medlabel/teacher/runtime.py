@@ -7,6 +7,7 @@ import importlib.metadata
 import importlib.util
 import io
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -199,16 +200,24 @@ def _torch(
 def _openvino(
     network: nn.Module, example: torch.Tensor, precision: Precision, threads: int
 ) -> Compute:
-    import openvino
+    openvino = _openvino_alone()
 
     with torch.inference_mode():
         graph = openvino.convert_model(network, example_input=example[:2])
     return _openvino_engine(graph, {"fp32": "f32", "bf16": "bf16"}[precision], threads)
 
 
+def _openvino_alone() -> Any:
+    """Import OpenVINO without its telemetry, which tells its makers of every conversion."""
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    import openvino
+
+    return openvino
+
+
 def _openvino_engine(graph: Any, precision: str, threads: int) -> Compute:
     """Compile a graph of OpenVINO, or ONNX in bytes."""
-    import openvino
+    openvino = _openvino_alone()
 
     settings: dict[str, Any] = {
         "INFERENCE_NUM_THREADS": threads,
