@@ -7,6 +7,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -488,3 +489,28 @@ def test_few_images_are_never_trusted(run: Run, caplog: pytest.LogCaptureFixture
     run()
     assert "trusted: " not in caplog.text
     assert "check: " in caplog.text or "refused: " in caplog.text
+
+
+def test_words_that_the_teacher_never_heard_are_not_trusted(
+    run: Run,
+    make_encoder: Callable,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Clusters follow such words into the error together, and agree."""
+    sure = replace(estimate.judged(1.0, 1.0, np.zeros(3, bool)), verdict="trusted")
+    monkeypatch.setattr(estimate, "estimate", lambda *_: sure)
+    caplog.set_level(logging.INFO, logger="medlabel")
+    run()
+    assert "trusted: " in caplog.text
+    caplog.clear()
+    record = make_encoder(tmp_path / "taught") / encoder.PROVENANCE
+    files.write_json(record, files.read_json(record, "") | {"vocabulary": ["chest"]})
+    run(
+        encoder=str(record.parent),
+        sentences={"chest": ["a chest"], "bosom": ["a bosom echo"]},
+        out=tmp_path / "again",
+    )
+    assert "trusted: " not in caplog.text
+    assert "check: the teacher learnt none of the words of bosom" in caplog.text

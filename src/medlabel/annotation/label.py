@@ -132,7 +132,7 @@ def label(request: Request) -> pd.DataFrame:
     if not embedded.digests:
         _refuse(request.images, embedded)
     names = list(request.sentences)
-    opinion = labelling.judge(embedded.vectors, described, loaded.logit_scale, names)
+    opinion = labelling.judge(embedded.vectors, described, loaded.logit_scale, names, unknown)
     if opinion.estimate.verdict == "refused" and not (request.anyway or checked):
         raise MedlabelError(
             f"{request.images}: {opinion.told}; say in other words what the classes are, or give "

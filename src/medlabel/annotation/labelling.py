@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -56,7 +56,11 @@ class Opinion:
 
 
 def judge(
-    embeddings: Vectors, words: Vectors, logit_scale: float, classes: Sequence[str]
+    embeddings: Vectors,
+    words: Vectors,
+    logit_scale: float,
+    classes: Sequence[str],
+    unknown: Sequence[str] = (),
 ) -> Opinion:
     """Label images: clusters of them are named by words.
 
@@ -70,6 +74,8 @@ def judge(
         The encoder's factor on cosines.
     classes
         Their names.
+    unknown
+        Those of whose words the encoder learnt none: such labels are never trusted.
 
     Raises
     ------
@@ -80,6 +86,9 @@ def judge(
     labeller = methods.fit(settings, embeddings, words, logit_scale, classes)
     chances = labeller.predict(embeddings)
     right = estimate.estimate(embeddings, words, logit_scale, classes, chances, settings)
+    if unknown and right.verdict == "trusted":
+        reason = f"the teacher learnt none of the words of {', '.join(unknown)}"
+        right = replace(right, verdict="check", reason=reason)
     return Opinion(chances, margins_of(chances), right, labeller)
 
 
