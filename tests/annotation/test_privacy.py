@@ -101,8 +101,8 @@ def test_no_planted_value_is_in_any_output(
             anyway=True,
         )
     )
-    assert (table["status"] == "labelled").sum() == 9
-    assert (table["status"] != "labelled").sum() == 3
+    assert table["status"].isin(["labelled", "fits no class"]).sum() == 9
+    assert len(table) == 12
     assert len(list((tmp_path / "out").iterdir())) > 5
     assert hiding(tmp_path / "out") == []
     assert hiding(tmp_path / "cache") == []
