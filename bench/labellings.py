@@ -95,19 +95,18 @@ def compared(encoders: list[str], seeds: list[int], off: list[float]) -> Iterato
             "encoder": reference, "mixture": mixture, "size": size, "share": share, "seed": seed,
             "words_off": error, "images": len(folder.images),
         }  # fmt: skip
+        by_clusters = folder.learn(parts["clusters"]).predict(folder.images)
         for method, part in parts.items():
             if (error or folder.unnamed.any()) and method not in COMPARED:
                 continue
             started = time.perf_counter()
-            labeller = methods.fit(
-                part, folder.images, folder.words, folder.logit_scale, folder.classes
-            )
+            labeller = folder.learn(part)
             chances = labeller.predict(folder.images)
             seconds = time.perf_counter() - started
             row = {**cell, "method": method, "fitted": folder.right(chances), "seconds": seconds}
             row["held_out"] = folder.right_of_held_out(labeller)
             if method in COMPARED:
-                row |= folder.estimated(chances, parts["clusters"])
+                row |= folder.estimated(chances, by_clusters)
             yield row
 
 
@@ -153,10 +152,14 @@ class Folder:
             recalls.append((chances.argmax(axis=1) == label).mean())
         return float(np.array(recalls) @ self.shares)
 
-    def estimated(self, chances: np.ndarray, clusters: params.Clusters) -> dict[str, Any]:
+    def learn(self, part: params.AnyLabelling) -> methods.Labeller:
+        """Learn a labelling from the folder."""
+        return methods.fit(part, self.images, self.words, self.logit_scale, self.classes)
+
+    def estimated(self, chances: np.ndarray, by_clusters: np.ndarray) -> dict[str, Any]:
         """Return what is known of labels without a label."""
         found = estimate.estimate(
-            self.images, self.words, self.logit_scale, self.classes, chances, clusters
+            self.images, self.words, self.logit_scale, self.classes, chances, by_clusters
         )
         kept = ["accuracy", "low", "high", "confidence", "agreement", "verdict"]
         return {

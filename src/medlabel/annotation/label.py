@@ -151,7 +151,8 @@ def label(request: Request) -> pd.DataFrame:
         gallery.write(staging / PAGE, table, names, embedded.thumbnails, opinion.told)
     if request.by_label:
         links.write(request.out, table, embedded.files)
-    logger.log(*_weigh(opinion))
+    trusted = opinion.estimate.verdict == "trusted"
+    logger.log(logging.INFO if trusted else logging.WARNING, "%s", opinion.told)
     _tell(table, request, names, unknown)
     return table
 
@@ -241,12 +242,6 @@ def _write(staging: Path, table: pd.DataFrame, request: Request, facts: Mapping[
         corrections.audited(table),
     )
     (staging / CARD).write_text(told, encoding="utf-8")
-
-
-def _weigh(opinion: labelling.Opinion) -> tuple[int, str]:
-    """Return how loud to say what is thought of the labels, and what."""
-    trusted = opinion.estimate.verdict == "trusted"
-    return (logging.INFO if trusted else logging.WARNING), opinion.told
 
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:

@@ -82,10 +82,9 @@ def judge(
     MedlabelError
         When two classes have the same words for the encoder.
     """
-    settings = _settings()
-    labeller = methods.fit(settings, embeddings, words, logit_scale, classes)
+    labeller = methods.fit(_settings(), embeddings, words, logit_scale, classes)
     chances = labeller.predict(embeddings)
-    right = estimate.estimate(embeddings, words, logit_scale, classes, chances, settings)
+    right = estimate.estimate(embeddings, words, logit_scale, classes, chances, chances)
     if unknown and right.verdict == "trusted":
         reason = f"the teacher learnt none of the words of {', '.join(unknown)}"
         right = replace(right, verdict="check", reason=reason)

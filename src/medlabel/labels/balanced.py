@@ -9,7 +9,8 @@ import numpy as np
 
 from medlabel.data.vectors import Vectors
 from medlabel.errors import MedlabelError
-from medlabel.labels.evidence import Evidence, Floats, logits, softmax
+from medlabel.labels.evidence import Evidence, Floats, logits
+from medlabel.labels.zeroshot import softmax
 
 if TYPE_CHECKING:
     from medlabel.params import Balanced

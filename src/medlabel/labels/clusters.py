@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from medlabel.data.vectors import Vectors
 from medlabel.labels import kmeans, space
-from medlabel.labels.evidence import Evidence, Floats, logits, softmax
+from medlabel.labels.evidence import Evidence, Floats, logits
+from medlabel.labels.zeroshot import softmax
 
 if TYPE_CHECKING:
     from medlabel.params import Clusters

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medlabel.data.vectors import Vectors
-from medlabel.labels import clusters, evidence, kmeans, space
+from medlabel.labels import evidence, kmeans, space, zeroshot
 from medlabel.labels.evidence import Evidence, Floats
 
 Verdict = Literal["trusted", "check", "refused"]
@@ -69,7 +69,7 @@ def estimate(
     logit_scale: float,
     classes: Sequence[str],
     chances: Vectors,
-    settings: Any,
+    by_clusters: Vectors,
 ) -> Estimate:
     """Estimate how right the labels of a folder are.
 
@@ -79,8 +79,8 @@ def estimate(
         As `methods.fit` takes them.
     chances
         Probabilities of these images by any labelling, (n, classes).
-    settings
-        Of clusters (`params.Clusters`), which the labels are compared with.
+    by_clusters
+        Those by `clusters`, which the labels are compared with.
 
     Raises
     ------
@@ -90,11 +90,9 @@ def estimate(
     found = evidence.gather(images, words, logit_scale, classes)
     stray = strays(found, images)
     kept = ~stray if not stray.all() else stray
-    by_words = evidence.softmax(evidence.logits(images, words, logit_scale))
+    by_words = zeroshot.softmax(evidence.logits(images, words, logit_scale))
     labels = chances.argmax(axis=1)
-    views = [by_words.argmax(axis=1)]
-    if len(found.images) >= len(classes):
-        views.append(clusters.fit(found, settings).predict(images).argmax(axis=1))
+    views = [by_words.argmax(axis=1), by_clusters.argmax(axis=1)]
     agreement = min(float((view == labels)[kept].mean()) for view in views)
     confidence = float(by_words.max(axis=1)[kept].mean())
     return judged(confidence, agreement, stray)

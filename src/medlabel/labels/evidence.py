@@ -53,7 +53,7 @@ class Evidence:
     @cached_property
     def chances(self) -> Floats:
         """Probabilities by words alone, (n, classes)."""
-        return softmax(self.logits)
+        return zeroshot.softmax(self.logits)
 
 
 class Labeller(Protocol):
@@ -135,13 +135,6 @@ def distinct(images: Vectors) -> npt.NDArray[np.intp]:
 def logits(images: Vectors, words: Vectors, logit_scale: float) -> Floats:
     """Return scaled cosines of images (n, dimension) and words (classes, dimension)."""
     found: Floats = logit_scale * (images @ words.T).astype(np.float64)
-    return found
-
-
-def softmax(scores: Floats) -> Floats:
-    """Return probabilities by rows from unnormalised log-probabilities."""
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    found: Floats = powers / powers.sum(axis=1, keepdims=True)
     return found
 
 

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from medlabel.data.vectors import Vectors
 from medlabel.labels import neighbours
-from medlabel.labels.evidence import Evidence, Floats, logits, softmax
+from medlabel.labels.evidence import Evidence, Floats, logits
+from medlabel.labels.zeroshot import softmax
 
 ROUNDS = 10
 AGREEING = 5  # updates of the labels a round

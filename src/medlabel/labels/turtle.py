@@ -9,7 +9,8 @@ import numpy as np
 
 from medlabel.data.vectors import Vectors
 from medlabel.labels import space
-from medlabel.labels.evidence import Evidence, Floats, softmax
+from medlabel.labels.evidence import Evidence, Floats
+from medlabel.labels.zeroshot import softmax
 from medlabel.randomness import stream
 
 if TYPE_CHECKING:

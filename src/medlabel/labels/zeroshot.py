@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from medlabel.data.vectors import Vectors
 from medlabel.errors import MedlabelError
@@ -54,8 +55,14 @@ def probabilities(images: Vectors, words: Vectors, logit_scale: float) -> Vector
         float32 of shape (n, classes), computed in float64; rows sum to 1.
     """
     logits = logit_scale * (images.astype(np.float64) @ words.astype(np.float64).T)
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    found: Vectors = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    found: Vectors = softmax(logits).astype(np.float32)
+    return found
+
+
+def softmax(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return probabilities by rows from unnormalised log-probabilities."""
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    found: npt.NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
     return found
 
 
