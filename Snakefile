@@ -43,6 +43,12 @@ for STUDY in PARAMS.studies:
         localrule: True
 
 
+rule studies:
+    input:
+        [reports_of(name) for name in PARAMS.studies],
+    localrule: True
+
+
 # What version 0.1.0 called the supervised networks.
 rule benchmarks:
     input:

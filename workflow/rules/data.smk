@@ -31,6 +31,7 @@ rule phantoms:
         LAYOUT.timing("phantoms", "{size}")
     conda:
         ENVIRONMENT
+    threads: 2
     resources:
         mem_mb=2000,
         runtime=30,
@@ -39,7 +40,8 @@ rule phantoms:
         overlays=overlays,
         reads=reads("seed", phantoms=drawing_of("counts")),
     shell:
-        "medlabel {params.overlays} phantoms --size {wildcards.size} 2> {log:q}"
+        "medlabel {params.overlays} phantoms --size {wildcards.size} "
+        "--threads {threads} 2> {log:q}"
 
 
 rule vessels:

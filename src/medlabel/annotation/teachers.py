@@ -14,6 +14,7 @@ from typing import Any
 
 from medlabel import fingerprint, layout, params
 from medlabel.annotation import places
+from medlabel.data import catalogue
 from medlabel.errors import MedlabelError
 from medlabel.teacher import encoder, published
 
@@ -110,28 +111,26 @@ def default(device: str, threads: int) -> Path:
 def _make(
     found: params.Params, settings: params.Locked, folder: Path, device: str, threads: int
 ) -> None:
-    from joblib import Parallel, delayed
-
-    from medlabel.data import catalogue, phantoms
-    from medlabel.progress import track
+    from medlabel.data import phantoms
     from medlabel.teacher import features, heads
 
     with _drawings(folder) as place:
         names = layout.Layout(str(place), str(place))
         drawn = found.phantoms_of(settings)
-        drawings = Parallel(n_jobs=threads, return_as="generator_unordered")(
-            delayed(phantoms.write)(
-                kind,
-                Path(names.phantoms(kind, size)),
-                Path(names.captions(kind, size)),
-                found.phantoms.volumes if catalogue.is_volumetric(kind) else found.phantoms.counts,
-                found.phantoms.model_copy(update={"size": size}),
-                found.seed,
-            )
-            for kind, size in drawn
+        phantoms.write_all(
+            [
+                (
+                    kind,
+                    Path(names.phantoms(kind, size)),
+                    Path(names.captions(kind, size)),
+                    _needed(found.phantoms, settings, kind),
+                    found.phantoms.model_copy(update={"size": size}),
+                )
+                for kind, size in drawn
+            ],
+            found.seed,
+            threads,
         )
-        for _ in track(drawings, "draw what the teacher learns from", len(drawn)):
-            pass
         heads.train(
             sources=features.sources(
                 {one: Path(names.phantoms(*one)) for one in drawn},
@@ -144,6 +143,12 @@ def _make(
             threads=threads,
             cache=place / "features",
         )
+
+
+def _needed(drawn: params.Phantoms, settings: params.Locked, kind: str) -> params.Counts:
+    """Return how many images of a kind the heads look at: none of the test split."""
+    counts = drawn.volumes if catalogue.is_volumetric(kind) else drawn.counts
+    return counts.model_copy(update={"train": min(counts.train, settings.phantoms), "test": 1})
 
 
 @contextmanager

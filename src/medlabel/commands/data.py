@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medlabel.commands.state import State, chosen
+from medlabel.commands.state import State, Threads, chosen
 from medlabel.data import catalogue
 
 Mixture = Annotated[str, typer.Argument(help="A mixture of params.yaml.")]
@@ -42,31 +42,35 @@ Size = Annotated[
 ]
 
 
-def phantoms(size: Size = None) -> None:
+def phantoms(size: Size = None, threads: Threads = 1) -> None:
     """Draw captioned phantoms of every flat kind."""
-    _draw(size, *catalogue.FLAT_PHANTOMS)
+    _draw(size, threads, *catalogue.FLAT_PHANTOMS)
 
 
 def vessels(size: Size = None) -> None:
     """Draw vessels in 3-D, half of them with an aneurysm."""
-    _draw(size, "phantom_vessel3d")
+    _draw(size, 1, "phantom_vessel3d")
 
 
-def _draw(size: int | None, *kinds: str) -> None:
+def _draw(size: int | None, threads: int, *kinds: str) -> None:
     from medlabel.data import phantoms as drawing
 
     params, layout = State.both()
-    edge = size or params.phantoms.size
-    for kind in kinds:
-        volumes = catalogue.is_volumetric(kind)
-        drawing.write(
-            kind,
-            Path(layout.phantoms(kind, edge)),
-            Path(layout.captions(kind, edge)),
-            params.phantoms.volumes if volumes else params.phantoms.counts,
-            params.phantoms.model_copy(update={"size": edge}),
-            params.seed,
-        )
+    settings = params.phantoms.model_copy(update={"size": size or params.phantoms.size})
+    drawing.write_all(
+        [
+            (
+                kind,
+                Path(layout.phantoms(kind, settings.size)),
+                Path(layout.captions(kind, settings.size)),
+                settings.volumes if catalogue.is_volumetric(kind) else settings.counts,
+                settings,
+            )
+            for kind in kinds
+        ],
+        params.seed,
+        threads,
+    )
 
 
 def pool(mixture: Mixture) -> None:

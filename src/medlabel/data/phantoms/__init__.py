@@ -6,7 +6,7 @@ and every step of the pipeline be tried, where no data can be downloaded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -36,7 +36,7 @@ from medlabel.randomness import stream
 if TYPE_CHECKING:
     from medlabel.params import Counts, Phantoms
 
-__all__ = ["FINDINGS", "Drawing", "draw", "write"]
+__all__ = ["FINDINGS", "Drawing", "draw", "write", "write_all"]
 
 Renderer: TypeAlias = Callable[[np.random.Generator, str, int], Array]
 
@@ -209,7 +209,7 @@ def write(
     arrays: dict[str, NDArray[np.uint8]] = {}
     tables = []
     splits = counts.model_dump()
-    for split, count in progress.track(splits.items(), f"draw {kind}", len(splits)):
+    for split, count in splits.items():
         drawing = draw(kind, count, settings.size, seed, split, settings.artefacts)
         arrays[f"{split}_images"] = drawing.images
         arrays[f"{split}_labels"] = drawing.labels
@@ -224,6 +224,29 @@ def write(
         tables.append(pd.DataFrame(columns))
     files.write_npz(target, arrays)
     files.write_parquet(captions, pd.concat(tables, ignore_index=True))
+
+
+def write_all(
+    wanted: Sequence[tuple[str, Path, Path, Counts, Phantoms]], seed: int, threads: int
+) -> None:
+    """Write several kinds, so many side by side.
+
+    Parameters
+    ----------
+    wanted
+        What `write` takes for each, but the seed: kind, archive, captions, counts, settings.
+    seed
+        Root of the random streams.
+    threads
+        Kinds drawn at a time.
+    """
+    from joblib import Parallel, delayed
+
+    drawn = Parallel(n_jobs=threads, return_as="generator_unordered")(
+        delayed(write)(*one, seed) for one in wanted
+    )
+    for _ in progress.track(drawn, "draw phantoms", len(wanted)):
+        pass
 
 
 def _channels_last(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
