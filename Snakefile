@@ -56,7 +56,7 @@ rule benchmarks:
     localrule: True
 
 
-# DVC's stage of that name: all weights that studies use.
+# DVC's stage of that name: the weights that the default studies use.
 rule encoders:
     input:
         all_encoder_files(),

@@ -151,13 +151,14 @@ def test_what_is_not_recorded_is_not_called_unpublished(reported: Report) -> Non
     assert "published values made alike\n" not in markdown
 
 
-def test_training_tells_what_differs_from_the_protocol(reported: Report) -> None:
+def test_training_tells_what_differs_from_the_protocol(reported: Report, params: Params) -> None:
     part = after(reported("files").text("tables.md"), "Training")
     found = line(part, "vesselmnist3d", "resnet18_acs", "official_3d")
     assert found[3] == "nothing"
     assert found[4:] == ["random", "103,132", "28", "100", "32", "fp32", DEVICE]
     quick = line(part, "vesselmnist3d", "vit3d", "quick_3d")[3]
-    for said in ("epochs 10 (100)", "schedule cosine (steps)", "augmentations flip (none)"):
+    epochs = params.recipes["quick_3d"].epochs
+    for said in (f"epochs {epochs} (100)", "schedule cosine (steps)", "augmentations flip (none)"):
         assert said in quick
     assert "phantom images" in line(part, "phantom_vessel3d", "vit3d", "official_3d")[3]
     assert line(after(reported("main").text("tables.md"), "Training"), "breast_pneumonia")[3] == "–"

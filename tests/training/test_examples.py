@@ -131,6 +131,22 @@ def test_permuted_labels_keep_their_frequencies_and_the_images(mixed: Mixed) -> 
     assert (bright.long() == permuted.train.targets).float().mean() < 0.9
 
 
+def test_images_weigh_what_their_labelling_is_sure_of(mixed: Mixed) -> None:
+    labels = mixed.teacher(0.1)
+    found = opened(mixed, labels, confidence_weights=True).of(0)
+    assert found.train.importance is not None
+    assert found.val.importance is not None
+    both = torch.cat([found.train.importance, found.val.importance])
+    assert both.mean() == pytest.approx(1)
+    assert both.unique().numel() > 1
+    surest = opened(mixed, labels, confidence_weights=True, top_k=6).of(0)
+    assert surest.train.importance is not None
+    assert len(surest.train.importance) == len(surest.train.targets)
+    assert (
+        opened(mixed, labels, permuted=True, confidence_weights=True).of(0).train.importance is None
+    )
+
+
 @pytest.mark.parametrize("targets", ["hard", "soft"])
 def test_top_k_and_soft_targets(mixed: Mixed, targets: str) -> None:
     found = opened(mixed, mixed.teacher(0.1), top_k=6, targets=targets).of(0)

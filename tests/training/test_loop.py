@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from medlabel.errors import MedlabelError
 from medlabel.params import Distillation
 from medlabel.randomness import torch_seed
-from medlabel.training import loop, losses
+from medlabel.training import loop, losses, mixup
 from medlabel.training.inputs import Inputs
 from medlabel.training.loop import Identity, Images, Progress, Training
 from tests.training.world import TINY, build, images, settings
@@ -108,7 +108,7 @@ def test_it_stops_early_and_keeps_the_best_weights() -> None:
     assert len(found) == reached.best + 3 < 30
     assert reached.best == 1 + int(np.argmin(found))
     val = images(20, 1)
-    loss = losses.loss(TASK, training.logits(val.pixels), 1 - val.targets, None, 0.0).item()
+    loss = losses.Loss(TASK)(training.logits(val.pixels), 1 - val.targets).item()
     assert loss == pytest.approx(found[reached.best - 1], abs=1e-5)
 
 
@@ -330,3 +330,32 @@ def test_a_diverging_training_keeps_the_state_before(
     with pytest.raises(MedlabelError, match=r"epoch 2: the loss is no .*after epoch 1 is kept in"):
         fit(make(checkpoint=state))
     assert len(torch.load(state, weights_only=True)["curve"]) == 1
+
+
+def test_mixed_pairs_cost_what_mixed_targets_do() -> None:
+    random = np.random.default_rng(0)
+    pairs = mixup.Pairs.draw(0.4, 6, random)
+    logits, targets = torch.randn(6, 2), torch.tensor([0, 1, 1, 0, 1, 0])
+    soft = F.one_hot(targets).float()
+    mixed = pairs.share * soft + (1 - pairs.share) * soft[pairs.partners]
+    found = pairs.loss(losses.Loss(TASK), logits, targets, None)
+    torch.testing.assert_close(found, F.cross_entropy(logits, mixed))
+    seen = torch.randn(6, 3, 4, 4)
+    expected = pairs.share * seen + (1 - pairs.share) * seen[pairs.partners]
+    torch.testing.assert_close(pairs.images(seen), expected)
+
+
+def test_mixup_repeats_itself_and_learns() -> None:
+    one, other = (fit(make(epochs=8, mixup=0.4, **SGD)) for _ in range(2))
+    assert one.curve == other.curve
+    assert one.curve != fit(make(epochs=8, **SGD)).curve
+    assert one.curve[-1].val_loss < one.curve[0].val_loss
+
+
+def test_images_without_importance_teach_nothing() -> None:
+    given, val = images(40, 0), images(20, 1)
+    wrong = torch.cat([given.targets, 1 - given.targets])
+    importance = torch.cat([torch.full((40,), 2.0), torch.zeros(40)])
+    both = Images(torch.cat([given.pixels, given.pixels]), wrong, importance)
+    reached = make(epochs=12, **SGD).fit(both, val)
+    assert reached.curve[-1].val_accuracy > 0.9

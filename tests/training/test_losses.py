@@ -31,7 +31,7 @@ def test_the_loss_of_labels_is_the_mean_over_images_and_labels() -> None:
     smoothed = targets * 0.8 + 0.1
     chances = logits.sigmoid()
     expected = -(smoothed * chances.log() + (1 - smoothed) * (1 - chances).log()).mean()
-    torch.testing.assert_close(losses.loss(MULTI_LABEL, logits, targets, None, 0.2), expected)
+    torch.testing.assert_close(losses.Loss(MULTI_LABEL, smoothing=0.2)(logits, targets), expected)
 
 
 def test_one_hot_targets_cost_what_classes_do() -> None:
@@ -39,9 +39,36 @@ def test_one_hot_targets_cost_what_classes_do() -> None:
     soft = torch.nn.functional.one_hot(classes).float()
     for smoothing in (0.0, 0.3):
         found = [
-            losses.loss("multi-class", logits, one, None, smoothing) for one in (classes, soft)
+            losses.Loss("multi-class", smoothing=smoothing)(logits, one) for one in (classes, soft)
         ]
         torch.testing.assert_close(*found)
+
+
+def test_robustness_goes_from_cross_entropy_to_the_absolute_error() -> None:
+    logits, targets = torch.randn(9, 3).double(), torch.randint(3, (9,))
+    right = logits.softmax(1)[torch.arange(9), targets]
+    near = losses.Loss("multi-class", robustness=1e-7)(logits, targets)
+    torch.testing.assert_close(near, -right.log().mean(), rtol=1e-5, atol=1e-5)
+    far = losses.Loss("multi-class", robustness=1.0)(logits, targets)
+    torch.testing.assert_close(far, (1 - right).mean())
+    soft = torch.nn.functional.one_hot(targets).double()
+    half = losses.Loss("multi-class", robustness=0.5)
+    torch.testing.assert_close(half(logits, targets), half(logits, soft))
+
+
+@pytest.mark.parametrize("robustness", [0.0, 0.7])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_importance_weighs_images(robustness: float, weighted: bool) -> None:
+    logits, targets = torch.randn(6, 3), torch.tensor([0, 1, 2, 0, 1, 2])
+    weights = torch.tensor([1.0, 2.0, 0.5]) if weighted else None
+    measure = losses.Loss("multi-class", weights, robustness=robustness)
+    ones = torch.ones(6)
+    torch.testing.assert_close(measure(logits, targets, ones), measure(logits, targets))
+    torch.testing.assert_close(measure(logits, targets, 2 * ones), 2 * measure(logits, targets))
+    alone = torch.tensor([6.0, 0, 0, 0, 0, 0])
+    if not weighted:
+        first = measure(logits[:1], targets[:1])
+        torch.testing.assert_close(measure(logits, targets, alone), first)
 
 
 def test_class_weights_are_inverse_frequencies() -> None:
@@ -64,7 +91,7 @@ def test_absent_classes_leave_the_loss_finite(only: int, smoothing: float) -> No
     targets = torch.full((4,), only)
     found = losses.class_weights("multi-class", targets, 3)
     assert found.shape == (3,)
-    assert losses.loss("multi-class", torch.randn(4, 3), targets, found, smoothing).isfinite()
+    assert losses.Loss("multi-class", found, smoothing)(torch.randn(4, 3), targets).isfinite()
 
 
 def test_hits_count_images_and_mean_labels() -> None:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from medlabel.errors import MedlabelError
 from medlabel.params import Distillation, Start
 from medlabel.training import run
-from medlabel.training.loop import Training
+from medlabel.training.loop import Images, Progress, Training
 from medlabel.training.record import RunRecord
 from tests.training.world import CLASSES, Mixed, Official, build, settings, thirds, write_archive
 
@@ -156,6 +156,28 @@ def test_another_root_seed_gives_other_students(mixed: Mixed, taught: Path) -> N
 
 def test_permuted_labels_teach_little(mixed: Mixed) -> None:
     assert accuracy(predictions(mixed.run(mixed.teacher(0.1), permuted=True))) < 0.9
+
+
+def test_self_training_learns_from_the_answers_of_the_round_before(
+    mixed: Mixed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learnt, labels = [], mixed.teacher(0.3)
+    plain = Training.fit
+
+    def watched(self: Training, train: Images, val: Images, *rest: Any) -> Progress:
+        reached = plain(self, train, val, *rest)
+        learnt.append((train.targets, self.logits(train.pixels).argmax(1)))
+        return reached
+
+    monkeypatch.setattr(Training, "fit", watched)
+    twice = mixed.run(labels, self_training=2)
+    rounds = [learnt[3 * seed : 3 * seed + 3] for seed in range(len(learnt) // 3)]
+    assert rounds
+    for first, second, third in rounds:
+        assert not torch.equal(first[0], second[0])
+        assert torch.equal(first[1], second[0])
+        assert torch.equal(second[1], third[0])
+    assert accuracy(predictions(twice)) > 0.7
 
 
 def test_soft_targets_train(mixed: Mixed) -> None:

@@ -46,6 +46,9 @@ DATA = PARAMS.folders.data
 PUBLISHED = layout.PUBLISHED
 CONTACT_SHEET = multiext(f"{PARAMS.folders.results}/phantoms", ".svg", ".png")
 TRAINED = parameters.Trained("{images}", "{labels}", "{network}", "{recipe}")
+# Of jobs that take two threads: they begin before others have filled the cores one by one, since
+# most trainings wait for what they make.
+BOTH_CORES = 10
 # Commands that are pasted see the same parameters as this workflow.
 GIVEN = shlex.join(
     word
@@ -173,10 +176,16 @@ def supervised_studies():
 
 
 def all_encoder_files():
-    """Give every file of all weights that studies use."""
+    """Give every file of the weights that the default studies use."""
+    used = {
+        teacher.name
+        for study in PARAMS.default_studies
+        for cell in PARAMS.grids[study]
+        for teacher in cell.teachers
+    }
     return [
         path
-        for name in PARAMS.encoders
+        for name in sorted(used)
         for path in LAYOUT.encoder_files(PARAMS.teachers(name))
     ]
 

@@ -29,6 +29,7 @@ rule phantoms:
         LAYOUT.log("phantoms", "{size}"),
     benchmark:
         LAYOUT.timing("phantoms", "{size}")
+    priority: BOTH_CORES
     conda:
         ENVIRONMENT
     threads: 2

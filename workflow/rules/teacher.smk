@@ -27,6 +27,7 @@ for ENCODER, SETTINGS_OF_ENCODER in PARAMS.encoders.items():
                 LAYOUT.log("pretrain", f"{ENCODER}{{run}}"),
             benchmark:
                 LAYOUT.timing("pretrain", f"{ENCODER}{{run}}")
+            priority: BOTH_CORES
             conda:
                 ENVIRONMENT
             # Part of what makes the weights repeatable: other numbers sum in another order.
@@ -67,6 +68,7 @@ for ENCODER, SETTINGS_OF_ENCODER in PARAMS.encoders.items():
                 LAYOUT.log("pretrain", ENCODER),
             benchmark:
                 LAYOUT.timing("pretrain", ENCODER)
+            priority: BOTH_CORES
             conda:
                 ENVIRONMENT
             threads: 2
@@ -123,6 +125,7 @@ rule embed:
         LAYOUT.log("embed", "{mixture}/{encoder}"),
     benchmark:
         LAYOUT.timing("embed", "{mixture}/{encoder}")
+    priority: BOTH_CORES
     conda:
         ENVIRONMENT
     # Not the machine's number of cores: sums of floats, and so bytes, would depend on it.

@@ -31,15 +31,21 @@ class Head:
         return found
 
 
-def fit(images: Vectors, labels: npt.NDArray[np.intp], classes: int) -> Head:
-    """Learn labels (n,) of images (n, dimension), which must be at least one."""
+def fit(
+    images: Vectors, labels: npt.NDArray[np.intp], classes: int, balanced: bool = False
+) -> Head:
+    """Learn labels (n,) of images (n, dimension), which must be at least one.
+
+    Balanced, images of a class weigh as much together as those of any other.
+    """
     from sklearn.linear_model import LogisticRegression
 
     present = np.unique(labels)
     if len(present) == 1:
         return Head(None, present, classes)
-    regression = LogisticRegression(C=STRENGTH, max_iter=STEPS).fit(images, labels)
-    return Head(regression, present, classes)
+    weights = "balanced" if balanced else None
+    regression = LogisticRegression(C=STRENGTH, max_iter=STEPS, class_weight=weights)
+    return Head(regression.fit(images, labels), present, classes)
 
 
 def out_of_fold(images: Vectors, labels: npt.NDArray[np.intp], classes: int, folds: int) -> Floats:

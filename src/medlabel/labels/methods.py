@@ -14,6 +14,7 @@ from medlabel.labels import (
     confident,
     consensus,
     evidence,
+    head,
     mixture,
     propagation,
     transclip,
@@ -40,6 +41,7 @@ METHODS: dict[str, Fit] = {
     "vote": vote.fit,
     "turtle": turtle.fit,
     "confident": confident.fit,
+    "head": head.fit,
 }
 
 

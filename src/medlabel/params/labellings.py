@@ -129,6 +129,14 @@ class Confident(Labelling):
     folds: int = Field(ge=2, le=100, description="Parts that take turns in being held out.")
 
 
+class Head(Labelling):
+    """A head on the frozen tower."""
+
+    method: Literal["head"] = Field(
+        description="Logistic regression on the words' labels, classes weighed alike."
+    )
+
+
 AnyLabelling = Annotated[
     ZeroShot
     | Clusters
@@ -140,6 +148,7 @@ AnyLabelling = Annotated[
     | Consensus
     | Vote
     | Turtle
-    | Confident,
+    | Confident
+    | Head,
     Field(discriminator="method", json_schema_extra=_any_of),
 ]

@@ -99,6 +99,27 @@ class Recipe(Part):
     milestones: list[Fraction] = Field(description="Parts of the training, rising, for steps.")
     decay: Fraction = Field(description="Factor at a milestone.")
     label_smoothing: float = Field(ge=0, lt=1, description="Part of each target spread evenly.")
+    robustness: float = Field(
+        ge=0,
+        le=1,
+        description="q of the generalised cross-entropy, which learns less from images that "
+        "contradict the network; 0 is cross-entropy, 1 the mean absolute error.",
+    )
+    mixup: float = Field(
+        ge=0,
+        le=10,
+        description="Images of a batch are mixed in pairs, and so are their targets, by shares "
+        "from a beta distribution with both parameters of this value; 0 mixes none.",
+    )
+    confidence_weights: bool = Field(
+        description="Weigh each image by the probability that its labelling gives its label."
+    )
+    self_training: int = Field(
+        ge=0,
+        le=20,
+        description="Rounds in which a new network learns from the answers of the one before on "
+        "its own training images.",
+    )
     sampling: Literal["shuffled", "oversampled"] = Field(
         description="Each image once an epoch, or rarer classes drawn as often as the commonest."
     )
@@ -144,4 +165,9 @@ class Recipe(Part):
     def _consistent(self) -> Self:
         if sorted(set(self.milestones)) != self.milestones:
             raise ValueError(f"milestones: {self.milestones} given, rising parts allowed")
+        if self.robustness and self.label_smoothing:
+            raise ValueError(
+                f"label_smoothing: {self.label_smoothing} given with robustness "
+                f"{self.robustness}; 0 allowed with it, since both soften the same loss"
+            )
         return self

@@ -28,6 +28,7 @@ from medlabel.report import (
     summary,
     table,
     tables,
+    teaching,
     training,
 )
 from medlabel.report.sources import Source, gather
@@ -108,6 +109,9 @@ def _more(study: StudyResult, sources: Sequence[Source]) -> Iterator[Drawing]:
     if not official:
         caption += of_first
     yield "training", caption, partial(training.draw, study, official or [first])
+    if heads := teaching.curves(sources):
+        caption = "How the teachers' heads learnt, on captioned phantoms."
+        yield "teaching", caption, partial(teaching.draw, study, heads)
     volumes = [source for source in official if source.settings.volumetric]
     flat = [source for source in sources if source not in volumes]
     if flat:

@@ -146,9 +146,14 @@ class Draws:
         classes = targets.numpy() if targets.ndim == 1 else targets.argmax(dim=1).numpy()
         random = stream(self.settings.seed, "student", "split", seed)
         parts = [torch.from_numpy(part) for part in split(classes, fraction, random)]
-        pixels = self._pixels(labelled)
+        pixels, importance = self._pixels(labelled), self._importance(labelled)
         train, val = (
-            Images(pixels[part].to(self.device), targets[part].to(self.device)) for part in parts
+            Images(
+                pixels[part].to(self.device),
+                targets[part].to(self.device),
+                None if importance is None else importance[part].to(self.device),
+            )
+            for part in parts
         )
         truth = test["label"].to_numpy(np.int64)[:, None]
         judged = Judged("test", test[mixtures.IMAGE], truth, self._pixels(test).to(self.device))
@@ -186,6 +191,15 @@ class Draws:
             columns = [f"p_{name}" for name in self.classes]
             return torch.from_numpy(labelled[columns].to_numpy(np.float32, copy=True))
         return torch.from_numpy(labelled["pseudolabel"].to_numpy(np.int64, copy=True))
+
+    def _importance(self, labelled: pd.DataFrame) -> Tensor | None:
+        """Weigh images by the probability of their label, on average 1."""
+        if self.labels is None or self.permuted or not self.settings.recipe.confidence_weights:
+            return None
+        columns = [f"p_{name}" for name in self.classes]
+        chances = labelled[columns].to_numpy(np.float32)
+        own = np.take_along_axis(chances, labelled["pseudolabel"].to_numpy()[:, None], axis=1)[:, 0]
+        return torch.from_numpy(own / own.mean())
 
 
 def _read_labels(path: Path, classes: list[str]) -> pd.DataFrame:

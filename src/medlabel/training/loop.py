@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,15 @@ from medlabel.errors import MedlabelError
 from medlabel.evaluate import scores
 from medlabel.params import Recipe
 from medlabel.progress import track
-from medlabel.randomness import torch_seed
-from medlabel.training import losses, schedule
+from medlabel.randomness import stream, torch_seed
+from medlabel.training import losses, mixup, schedule
 from medlabel.training.inputs import Inputs
 from medlabel.training.optimizer import Optimizer
 
 logger = logging.getLogger("medlabel")
 
 EVALUATION_BATCH = {True: 64, False: 512}  # volumes, images: bounds memory only
-Batch = tuple[Tensor, Tensor]
+Batch = tuple[Tensor, Tensor, Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,13 @@ class Images:
     targets
         Classes, int64 (n,); probabilities, float32 (n, classes); or of a multi-label task 0 and 1,
         float32 (n, labels).
+    importance
+        Weights of the images in the loss, float32 (n,) of mean 1; None weighs them alike.
     """
 
     pixels: Tensor
     targets: Tensor
+    importance: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -167,7 +171,9 @@ class Training:
             When a loss is no longer finite; the checkpoint of the epoch before stays.
         """
         self._restore()
-        steps = schedule.steps_per_epoch(self.recipe, train.targets)
+        recipe = self.recipe
+        measure = losses.Loss(self.task, weights, recipe.label_smoothing, recipe.robustness)
+        steps = schedule.steps_per_epoch(recipe, train.targets)
         ready = self.inputs.training(train.pixels) if self.inputs.fixed(train.pixels) else None
         judged = self.inputs.judging(val.pixels) if self.inputs.fixed(val.pixels) else None
         while not self._done():
@@ -176,7 +182,7 @@ class Training:
             batches = self._batches(train, ready, epoch)
             if self.identity.checkpoint is not None:
                 batches = track(batches, f"{self.identity.name}, epoch {epoch}", steps)
-            rate, loss, accuracy = self._train(batches, (epoch - 1) * steps, steps, weights)
+            rate, loss, accuracy = self._train(batches, epoch, steps, measure)
             self._judge(Images(val.pixels, val.targets), judged, rate, loss, accuracy)
             self.reached.seconds += time.perf_counter() - started
             self._tell(time.perf_counter() - started)
@@ -194,24 +200,39 @@ class Training:
         identity = self.identity
         self.inputs.reseed(torch_seed(identity.seed, "training", "inputs", identity.repeat, epoch))
         order = schedule.order(self.recipe, train.targets, self.random).to(train.pixels.device)
-        size, targets = self.recipe.batch_size, train.targets[order]
+        size = self.recipe.batch_size
         seen = torch.split(order if ready is None else ready[order], size)
-        for part, wanted in zip(seen, torch.split(targets, size), strict=True):
-            if len(wanted) > 1 or len(order) == 1 or size == 1:
-                yield (self.inputs.training(train.pixels[part]) if ready is None else part), wanted
+        wanted = torch.split(train.targets[order], size)
+        weights: Iterable[Tensor | None] = (
+            repeat(None, len(seen))
+            if train.importance is None
+            else torch.split(train.importance[order], size)
+        )
+        for part, targets, importance in zip(seen, wanted, weights, strict=True):
+            if len(targets) > 1 or len(order) == 1 or size == 1:
+                images = self.inputs.training(train.pixels[part]) if ready is None else part
+                yield images, targets, importance
 
     def _train(
-        self, batches: Iterable[Batch], done: int, steps: int, weights: Tensor | None
+        self, batches: Iterable[Batch], epoch: int, steps: int, measure: losses.Loss
     ) -> tuple[float, float, float]:
         """Go through one epoch; return the last rate, the mean loss and the accuracy."""
         self.network.train()
+        alpha, identity = self.recipe.mixup, self.identity
+        random = stream(identity.seed, "mixup", identity.repeat, epoch)
         rate, sums, told = self.recipe.learning_rate, [], []
-        for step, (seen, wanted) in enumerate(batches):
-            rate = schedule.learning_rate(self.recipe, done + step, steps)
+        for step, (seen, wanted, importance) in enumerate(batches):
+            rate = schedule.learning_rate(self.recipe, (epoch - 1) * steps + step, steps)
+            pairs = mixup.Pairs.draw(alpha, len(wanted), random) if alpha else None
+            shown = seen if pairs is None else pairs.images(seen)
             with self._arithmetic():
-                logits = self.network(seen).float()
-            loss = losses.loss(self.task, logits, wanted, weights, self.recipe.label_smoothing)
-            loss = self._distilled(loss, logits, seen)
+                logits = self.network(shown).float()
+            loss = (
+                measure(logits, wanted, importance)
+                if pairs is None
+                else pairs.loss(measure, logits, wanted, importance)
+            )
+            loss = self._distilled(loss, logits, shown)
             torch.autograd.backward(loss)
             self.optimizer.step(rate)
             # Kept as tensors: reading each number at once would stall a GPU at every step.
@@ -242,7 +263,7 @@ class Training:
         """Judge the validation images, and keep the weights if they are the best so far."""
         epoch = len(self.reached.curve) + 1
         logits = self.logits(val.pixels, ready)
-        val_loss = losses.loss(self.task, logits, val.targets, None, 0.0).item()
+        val_loss = losses.Loss(self.task)(logits, val.targets).item()
         if not math.isfinite(loss) or not math.isfinite(val_loss):
             raise self._diverged(epoch, loss, val_loss)
         hits = losses.hits(self.task, logits, val.targets).item() / len(logits)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -11,19 +13,71 @@ from torch.nn import functional as F
 from medlabel.data.catalogue import is_multi_label
 
 
-def loss(
-    task: str, logits: Tensor, targets: Tensor, weights: Tensor | None, smoothing: float
-) -> Tensor:
-    """Return the cross-entropy of logits (n, outputs), a mean over images (and labels).
+@dataclass(frozen=True)
+class Loss:
+    """Cross-entropy, or one that bears wrong labels better.
 
-    Targets are classes, int64 (n,); probabilities, float32 (n, outputs); or of a multi-label task 0
-    and 1. Weights of the classes are as `class_weights` gives them; smoothing spreads that part of
-    each target evenly.
+    Attributes
+    ----------
+    task
+        MedMNIST's.
+    weights
+        Of the classes, as `class_weights` gives them; None weighs them alike.
+    smoothing
+        Part of each target that is spread evenly.
+    robustness
+        q of the generalised cross-entropy (1 - p^q) / q of the target's probability p (Zhang &
+        Sabuncu, *NeurIPS* 2018), of which 0 is the limit, cross-entropy.
     """
-    if is_multi_label(task):
-        smoothed = targets * (1 - smoothing) + smoothing / 2
-        return F.binary_cross_entropy_with_logits(logits, smoothed, pos_weight=weights)
-    return F.cross_entropy(logits, targets, weights, label_smoothing=smoothing)
+
+    task: str
+    weights: Tensor | None = None
+    smoothing: float = 0.0
+    robustness: float = 0.0
+
+    def __call__(self, logits: Tensor, targets: Tensor, importance: Tensor | None = None) -> Tensor:
+        """Return the mean over images (and labels).
+
+        Parameters
+        ----------
+        logits
+            (n, outputs).
+        targets
+            Classes, int64 (n,); probabilities, float32 (n, outputs); or of a multi-label task 0
+            and 1.
+        importance
+            Weights of the images, (n,), of mean 1 over the training; None weighs them alike.
+        """
+        if is_multi_label(self.task):
+            smoothed = targets * (1 - self.smoothing) + self.smoothing / 2
+            return F.binary_cross_entropy_with_logits(logits, smoothed, pos_weight=self.weights)
+        if not self.robustness and importance is None:
+            return F.cross_entropy(logits, targets, self.weights, label_smoothing=self.smoothing)
+        losses = self._robust(logits, targets) if self.robustness else self._plain(logits, targets)
+        if importance is not None:
+            losses = losses * importance
+        return losses.mean() if self.weights is None else losses.sum() / self._sum(targets)
+
+    def _plain(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(
+            logits, targets, self.weights, reduction="none", label_smoothing=self.smoothing
+        )
+
+    def _robust(self, logits: Tensor, targets: Tensor) -> Tensor:
+        by_class = (1 - logits.softmax(dim=1) ** self.robustness) / self.robustness
+        if self.weights is not None:
+            by_class = by_class * self.weights
+        return (by_class * probable(targets, logits.shape[1])).sum(dim=1)
+
+    def _sum(self, targets: Tensor) -> Tensor | int:
+        """Return what a weighted mean divides by, as torch's cross-entropy has it."""
+        assert self.weights is not None
+        return self.weights[targets].sum() if targets.ndim == 1 else len(targets)
+
+
+def probable(targets: Tensor, outputs: int) -> Tensor:
+    """Return targets as probabilities, float32 (n, outputs)."""
+    return F.one_hot(targets, outputs).float() if targets.ndim == 1 else targets
 
 
 def following(task: str, logits: Tensor, answers: Tensor) -> Tensor:

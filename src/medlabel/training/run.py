@@ -28,7 +28,7 @@ from medlabel.randomness import torch_seed
 from medlabel.training import losses, memory
 from medlabel.training.examples import Judged, Source, open_source
 from medlabel.training.inputs import Inputs
-from medlabel.training.loop import Identity, Progress, Training
+from medlabel.training.loop import Identity, Images, Progress, Training
 from medlabel.training.record import RunRecord, SeedRecord
 
 logger = logging.getLogger("medlabel")
@@ -151,8 +151,24 @@ class _Job:
         return compute.choose_precision(self.settings.recipe.precision, self.device)
 
     def learn(self, seed: int) -> _Learned:
-        """Train one seed and let it answer."""
-        examples, recipe = self.source.of(seed), self.settings.recipe
+        """Train one seed, in as many rounds as it teaches itself, and let it answer."""
+        examples = self.source.of(seed)
+        train, val = examples.train, examples.val
+        training, start = self._fitted(seed, train, val, 0)
+        for number in range(1, self.settings.recipe.self_training + 1):
+            train, val = (_answered(training, one) for one in (train, val))
+            training, start = self._fitted(seed, train, val, number)
+        tables = [self._answers(training, judged) for judged in examples.judged]
+        predictions = pd.concat(tables, ignore_index=True)
+        predictions.insert(0, "seed", np.int32(seed))
+        images = len(examples.train.targets)
+        if self.settings.mixture is not None:  # its validation images are training images
+            images += len(examples.val.targets)
+        parameters = sum(value.numel() for value in training.network.parameters())
+        return _Learned(training.reached, images, predictions, parameters, start)
+
+    def _fitted(self, seed: int, train: Images, val: Images, number: int) -> tuple[Training, str]:
+        """Train a new network in one round of self-training, 0 being that on the labels given."""
         torch.manual_seed(torch_seed(self.settings.seed, "student", "weights", seed))
         network, start = self._network(seed)
         training = Training(
@@ -160,23 +176,15 @@ class _Job:
             Inputs(self.settings),
             self.source.task,
             self._precision,
-            self._identity(seed),
+            self._identity(seed, number),
             self._taught_by(seed),
         )
         balance = None
-        if recipe.class_weights:
-            balance = losses.class_weights(
-                self.source.task, examples.train.targets, len(self.source.classes)
-            )
-        reached = training.fit(examples.train, examples.val, balance)
-        tables = [self._answers(training, judged) for judged in examples.judged]
-        predictions = pd.concat(tables, ignore_index=True)
-        predictions.insert(0, "seed", np.int32(seed))
-        images = len(examples.train.targets)
-        if self.settings.mixture is not None:  # its validation images are training images
-            images += len(examples.val.targets)
-        parameters = sum(value.numel() for value in network.parameters())
-        return _Learned(reached, images, predictions, parameters, start)
+        if self.settings.recipe.class_weights:
+            outputs = len(self.source.classes)
+            balance = losses.class_weights(self.source.task, train.targets, outputs)
+        training.fit(train, val, balance)
+        return training, start
 
     def _network(self, seed: int) -> tuple[nn.Module, str]:
         """Build the network with its first weights, and tell where these come from."""
@@ -215,13 +223,13 @@ class _Job:
         weights.load(network, given, f"teacher {settings.network}", require_classifier=True)
         return network.to(self.device)
 
-    def _identity(self, seed: int) -> Identity:
+    def _identity(self, seed: int, number: int) -> Identity:
         given = [files.digest(path) for path in (*self.start, *(self.teacher or ((), ()))[1])]
         local = self.settings.recipe.start.path
         content = [
             self.settings.trigger(),
             self.trained.name,
-            seed,
+            [seed, number],
             self.source.digests,
             given + ([files.digest(Path(local))] if local else []),
             self._precision,
@@ -231,7 +239,7 @@ class _Job:
         ]
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         checkpoint = self.resume if self.single else None
-        name = f"{self.trained.name}, seed {seed}"
+        name = f"{self.trained.name}, seed {seed}" + (f", round {number}" if number else "")
         return Identity(name, self.settings.seed, seed, checkpoint, digest)
 
     def _answers(self, training: Training, judged: Judged) -> pd.DataFrame:
@@ -277,6 +285,15 @@ class _Job:
                 for seed, one in learned.items()
             ],
         )
+
+
+def _answered(training: Training, images: Images) -> Images:
+    """Return images with the answers of a network in the place of their labels."""
+    logits = training.logits(images.pixels)
+    answers = (
+        (logits > 0).float() if catalogue.is_multi_label(training.task) else logits.argmax(dim=1)
+    )
+    return Images(images.pixels, answers.to(images.targets.device))
 
 
 def _versions() -> dict[str, str]:
