@@ -13,14 +13,13 @@ from typing import Annotated
 import typer
 
 from medlabel import __version__
-from medlabel.commands import data, product, results, teacher, training
+from medlabel.commands import data, product, results, students, teacher, training
 from medlabel.commands.state import State
 from medlabel.errors import MedlabelError
 
 app = typer.Typer(
     help="Label medical images without a human labeller, and measure how well that works.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -47,6 +46,7 @@ ENCODERS = (teacher.verify, teacher.export)
 
 for command in (*PERSONAL, *ENCODERS, *STEPS, product.schema):
     app.command(name=command.__name__)(command)
+app.command(name="export-student")(students.export_student)
 
 
 def _version(wanted: bool) -> None:
@@ -82,7 +82,7 @@ def main() -> None:
         stream=sys.stderr,
     )
     try:
-        app()
+        app(prog_name="medlabel")
     except MedlabelError as error:
         for line in str(error).splitlines():
             sys.stderr.write(f"medlabel: error: {line}\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 import os
@@ -17,61 +16,17 @@ import torch
 from PIL import Image
 
 from medlabel import files
-from medlabel.annotation import embedding, labelling, sources
-from medlabel.annotation.label import Request, label
+from medlabel.annotation import labelling, sources
 from medlabel.data.reading import images as reading
 from medlabel.errors import MedlabelError
 from medlabel.labels import estimate
 from medlabel.randomness import stream
 from medlabel.teacher import encoder, runtime, tower, words
+from tests.annotation.conftest import CLASSES, Run
 
-CLASSES = {
-    "chest": ["a photo of the chest"],
-    "retina": ["a photo of the retina", "a photo of the eye"],
-}
 HEADER = ["file", "page", "label", "p_chest", "p_retina", "teacher", "doubt", "review_rank"]
 HEADER += ["status", "note"]
 SAME_EACH_TIME = ("labels.csv", "labels.parquet", "review.csv", "card.md")
-
-Run = Callable[..., list[dict[str, str]]]
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    folder = tmp_path / "mine"
-    (folder / "deeper").mkdir(parents=True)
-    rng = stream(0, "own images")
-    for name, shape in {
-        "b.png": (20, 30),
-        "a.jpg": (40, 28, 3),
-        "deeper/c.PNG": (14, 14, 3),
-    }.items():
-        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(folder / name)
-    return folder
-
-
-@pytest.fixture
-def run(images: Path, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setattr(embedding, "ENGINES", {})  # torch needs no compiling
-
-    def call(**changes: object) -> list[dict[str, str]]:
-        given = {
-            "images": images,
-            "out": tmp_path / "labels",
-            "sentences": CLASSES,
-            "encoder": str(tiny_encoder),
-            "batch_size": 2,
-            "precision": "fp32",
-            "device": "cpu",
-            "cache": tmp_path / "cache",
-            "anyway": True,  # this encoder learnt nothing
-            **changes,
-        }
-        label(Request(**given))
-        with (given["out"] / "labels.csv").open(newline="", encoding="utf-8") as table:
-            return list(csv.DictReader(table))
-
-    return call
 
 
 @pytest.fixture
@@ -399,7 +354,7 @@ def test_classes_with_the_same_words_are_refused(
     ("changes", "message"),
     [
         ({"sentences": {"chest": ["chest"]}}, "classes: chest given, at least two"),
-        ({"precision": "half"}, "precision: 'half' given, one of auto, fp32, bf16"),
+        ({"arithmetic": "half"}, "arithmetic: 'half' given, one of auto, fp32, bf16"),
         ({"device": "gpu"}, "device: 'gpu' given, one of auto, cpu, cuda"),
     ],
 )

@@ -151,7 +151,10 @@ def apply(
     found = table.copy()
     checked = found["digest"].isin(list(said))
     found.loc[checked, "label"] = found.loc[checked, "digest"].map(said)
-    found.loc[checked & (found["status"] == tables.LABELLED), "status"] = tables.CHECKED
+    unsure = checked & (found["status"] == tables.UNSURE)
+    found.loc[unsure & found["review_rank"].isna(), "status"] = tables.DUPLICATE
+    now = found["status"].isin([tables.LABELLED, tables.UNSURE])
+    found.loc[checked & now, "status"] = tables.CHECKED
     return found
 
 

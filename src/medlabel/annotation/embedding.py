@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -89,6 +89,13 @@ class Settings:
     cache: Path
 
 
+class Network(Protocol):
+    """What makes a vector of an image."""
+
+    def embed(self, pixels: Sequence[Pixels]) -> Vectors:
+        """Return float32 (n, dimension) of n images of any shapes, at most a batch of them."""
+
+
 def embed(
     sources: Sequence[Source], reading: Reading, loaded: encoder.Encoder, settings: Settings
 ) -> Embedded:
@@ -97,14 +104,35 @@ def embed(
     A batch is always full, its end filled up with copies, so that an embedding does not depend on
     which images were embedded before: a run that was killed ends with the same bytes.
     """
-    reading_key = key_of({"reading": asdict(reading), "code": fingerprint.of(*READERS)})
     engine = ENGINES.get(loaded.device.type, "torch")
-    recipe = _recipe(loaded, settings, engine)
+    network, recipe = _Network(loaded, settings, engine), _recipe(loaded, settings, engine)
+    return through(sources, reading, network, recipe, loaded.manifest.dimension, settings)
+
+
+def through(
+    sources: Sequence[Source],
+    reading: Reading,
+    network: Network,
+    recipe: Mapping[str, Any],
+    dimension: int,
+    settings: Settings,
+) -> Embedded:
+    """Bring every image of some files through a network, each distinct one once.
+
+    Parameters
+    ----------
+    sources, reading, settings
+        As `embed` takes them.
+    network
+        Makes vectors of a dimension.
+    recipe
+        All that decides on them beside the images: what was made by another one is not taken.
+    """
+    reading_key = key_of({"reading": asdict(reading), "code": fingerprint.of(*READERS)})
     caches = Caches(
         settings.cache / "files" / f"{reading_key}.sqlite",
         settings.cache / "embeddings" / f"{key_of(recipe)}.sqlite",
     )
-    network = _Network(loaded, settings, engine)
     keeper = _Keeper(caches, settings, network)
     files: list[File] = []
     task = f"label {len(sources)} files"
@@ -113,7 +141,7 @@ def embed(
         keeper.take(one)
     keeper.finish()
     digests = list(dict.fromkeys(seen.pixels for file in files for seen in file.facts.seen))
-    vectors = vectors_of(keeper.embeddings, digests, loaded.manifest.dimension)
+    vectors = vectors_of(keeper.embeddings, digests, dimension)
     return Embedded(files, digests, vectors, keeper.thumbnails, keeper.computed)
 
 
@@ -196,7 +224,7 @@ class _Network:
 class _Keeper:
     """Gathers images into batches and keeps what is known of them, every other second."""
 
-    def __init__(self, caches: Caches, settings: Settings, network: _Network) -> None:
+    def __init__(self, caches: Caches, settings: Settings, network: Network) -> None:
         self.facts, self.embeddings = Store(caches.facts), Store(caches.embeddings)
         self.thumbnails = Store(settings.cache / "thumbnails.sqlite")
         self.size, self.network = settings.batch_size, network

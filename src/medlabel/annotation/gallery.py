@@ -54,7 +54,7 @@ def write(
         lstrip_blocks=True,
     )
     ranked = table[table["review_rank"].notna()].sort_values("review_rank")
-    left_out = table[(table["label"] == "") & (table["status"] != tables.STRAY)]
+    left_out = table[(table["label"] == "") & ~table["status"].isin(tables.SET_ASIDE)]
     content = environment.get_template(TEMPLATE).render(
         summary=tables.told(table, classes),
         accuracy=f"{verdict}. {_accuracy(table)}",
@@ -95,8 +95,9 @@ def _groups(table: pd.DataFrame, classes: Sequence[str]) -> list[dict[str, Any]]
 
 
 def _named(table: pd.DataFrame) -> pd.Series[str]:
-    """Return the labels; images that fit no class make a group of their own."""
-    return table["label"].mask(table["status"] == tables.STRAY, tables.STRAY)
+    """Return the labels; images that were set aside make groups of their own."""
+    aside = (table["label"] == "") & table["status"].isin(tables.SET_ASIDE)
+    return table["label"].mask(aside, table["status"])
 
 
 def _data(
@@ -114,7 +115,7 @@ def _data(
         [
             row.file,
             page,
-            place[row.label or tables.STRAY],
+            place[row.label or row.status],
             place[row.teacher],
             round(float(row.doubt), 4),
             int(row.status == tables.CHECKED),

@@ -1,4 +1,4 @@
-"""Label images of one's own from text alone: files in, a folder of labels out."""
+"""Label images of one's own, from text alone or by a student: files in, a folder of labels out."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from medlabel import compute
+from medlabel import compute, files
 from medlabel.annotation import (
+    abstaining,
     classes,
     corrections,
     embedding,
@@ -21,6 +22,7 @@ from medlabel.annotation import (
     places,
     record,
     sources,
+    summaries,
     tables,
     teachers,
 )
@@ -31,18 +33,20 @@ from medlabel.labels import zeroshot
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
 
+    from medlabel.annotation.student_training import Learned
     from medlabel.teacher import encoder
 
 logger = logging.getLogger("medlabel")
 
 NAMED = 10  # files that are told one by one; the table has all of them
-PRECISIONS = ("auto", "fp32", "bf16")
+ARITHMETICS = ("auto", "fp32", "bf16")
 DEVICES = ("auto", "cpu", "cuda")
 VOLUMES = ("slices", "projection")
 LABELS, PARQUET, REVIEW = "labels.csv", "labels.parquet", "review.csv"
 CARD, PAGE, AUDIT = "card.md", "page.html", "audit.csv"
-CORRECTIONS = "corrections.csv"
+CORRECTIONS, STUDENT = "corrections.csv", "student.safetensors"
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,14 @@ class Request:
         As `teachers.find` has it; None is the default teacher.
     reading
         Windows, and how volumes become images.
-    batch_size, precision, device, threads
+    student
+        The file of a student that labels in the teacher's place; it has its own classes.
+    train_student
+        Whether a student learns the labels.
+    precision
+        Share of the labels that are to be right: images that are less sure get none. None labels
+        all that fit a class.
+    batch_size, arithmetic, device, threads
         Images a forward pass, its arithmetic (auto, fp32 or bf16), and as `compute.prepare`.
     workers
         Processes that decode; 0 decodes in this one.
@@ -84,8 +95,11 @@ class Request:
     sentences: Mapping[str, Sequence[str]]
     encoder: str | None = None
     reading: Reading = field(default_factory=Reading)
+    student: Path | None = None
+    train_student: bool = False
+    precision: float | None = None
     batch_size: int = 64
-    precision: str = "auto"
+    arithmetic: str = "auto"
     device: str = "auto"
     threads: int = 1
     workers: int = 0
@@ -100,16 +114,40 @@ class Request:
     def written(self) -> tuple[str, ...]:
         """Names of the files that a person might change."""
         audit = (AUDIT,) if self.audit else ()
-        return (LABELS, PARQUET, REVIEW, CARD, PAGE, *exports.FILES, *audit)
+        student = (STUDENT,) if self.train_student else ()
+        return (LABELS, PARQUET, REVIEW, CARD, PAGE, *exports.FILES, *audit, *student)
 
 
-def label(request: Request) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Thought:
+    """What is thought of the images, and by whom.
+
+    Attributes
+    ----------
+    embedded, opinion
+        All files, and labels of their distinct images.
+    facts
+        What decided on the labels.
+    device
+        Where the network ran.
+    unknown
+        Classes of whose words the teacher learnt none.
+    """
+
+    embedded: embedding.Embedded
+    opinion: labelling.Opinion
+    facts: dict[str, Any]
+    device: torch.device
+    unknown: Sequence[str] = ()
+
+
+def label(request: Request) -> summaries.Summary:
     """Label every image, and write the folder of labels.
 
     Returns
     -------
-    DataFrame
-        As `tables.build` has it, with the corrections.
+    Summary
+        Of what was written; its table is as `tables.build` has it, with the corrections.
 
     Raises
     ------
@@ -125,47 +163,131 @@ def label(request: Request) -> pd.DataFrame:
     outputs.require_unchanged(request.written)
     found = sources.find(request.images, request.out)
     checked = corrections.read(request.corrections) if request.corrections else {}
-    folder = teachers.find(request.encoder, request.device, request.threads)
-    loaded, described, unknown = _prepared(folder, request)
-    settings = _settings(request, loaded)
-    embedded = embedding.embed(found, request.reading, loaded, settings)
-    if not embedded.digests:
-        _refuse(request.images, embedded)
-    names = list(request.sentences)
-    opinion = labelling.judge(embedded.vectors, described, loaded.logit_scale, names, unknown)
+    thought = _by_student(found, request) if request.student else _by_words(found, request)
+    embedded, opinion = thought.embedded, thought.opinion
     if opinion.estimate.verdict == "refused" and not (request.anyway or checked):
         raise MedlabelError(
             f"{request.images}: {opinion.told}; say in other words what the classes are, or give "
             f"--anyway to write these labels all the same."
         )
-    table = tables.build(embedded, opinion, names)
-    checked = {**corrections.remembered(request.out / CORRECTIONS, table), **checked}
-    if checked:
-        table = corrections.apply(table, checked, str(request.corrections or CORRECTIONS))
-    facts = {**_facts(request, loaded, settings), "unknown_words": unknown}
-    facts["verdict"] = opinion.told
+    table, choice = _decided(request, thought, checked)
+    learned = _learned(table, found, thought, request)
+    if learned is not None:
+        table = tables.beside(table, embedded.digests, learned.answers)
+    names = list(request.sentences)
+    told = ". ".join(one.told for one in (opinion, choice) if one is not None)
+    facts = {**thought.facts, "unknown_words": list(thought.unknown), "verdict": told}
+    facts |= {} if learned is None else {"student_learnt": learned.told}
     times = {"started": started, "seconds": round(time.time() - started, 3)}
     with outputs.writing({**facts, **times, "images_embedded_now": embedded.computed}) as staging:
         _write(staging, table, request, facts)
         exports.write(staging, table, embedded, names)
-        gallery.write(staging / PAGE, table, names, embedded.thumbnails, opinion.told)
+        gallery.write(staging / PAGE, table, names, embedded.thumbnails, told)
+        if learned is not None:
+            learned.save(staging / STUDENT)
     if request.by_label:
         links.write(request.out, table, embedded.files)
     trusted = opinion.estimate.verdict == "trusted"
     logger.log(logging.INFO if trusted else logging.WARNING, "%s", opinion.told)
-    _tell(table, request, names, unknown)
-    return table
+    for said in filter(None, (choice, learned)):
+        logger.info("%s", said.told)
+    _tell(table, request, thought.unknown, choice)
+    paths = {name: request.out / name for name in request.written}
+    return summaries.Summary(table, names, opinion, choice, paths)
 
 
 def _check(request: Request) -> None:
     for name, given, allowed in (
-        ("precision", request.precision, PRECISIONS),
+        ("arithmetic", request.arithmetic, ARITHMETICS),
         ("device", request.device, DEVICES),
         ("volumes", request.reading.volumes, VOLUMES),
     ):
         if given not in allowed:
             raise MedlabelError(f"{name}: {given!r} given, one of {', '.join(allowed)} expected.")
     classes.require_two(request.sentences)
+    if request.student is not None:
+        _check_alone(request)
+
+
+def _decided(
+    request: Request, thought: Thought, checked: Mapping[tuple[str, str], str]
+) -> tuple[pd.DataFrame, abstaining.Choice | None]:
+    """Put labels, what is not sure enough, and what a person said into one table."""
+    table, choice = tables.build(thought.embedded, thought.opinion, list(request.sentences)), None
+    if request.precision is not None:
+        choice = abstaining.choose(thought.opinion, request.precision)
+        table = abstaining.apply(table, thought.embedded.digests, choice)
+    known = {**corrections.remembered(request.out / CORRECTIONS, table), **checked}
+    if known:
+        table = corrections.apply(table, known, str(request.corrections or CORRECTIONS))
+    return table, choice
+
+
+def _check_alone(request: Request) -> None:
+    """Refuse what goes with a teacher alone."""
+    for option, given, reason in (
+        ("--encoder", request.encoder is not None, "which needs no teacher"),
+        ("--train-student", request.train_student, "which is one already"),
+        ("--precision", request.precision is not None, "of which nothing is estimated"),
+    ):
+        if given:
+            raise MedlabelError(f"{option}: given with --student, {reason}; leave one of them out.")
+
+
+def _by_words(found: Sequence[sources.Source], request: Request) -> Thought:
+    folder = teachers.find(request.encoder, request.device, request.threads)
+    loaded, described, unknown = _prepared(folder, request)
+    arithmetic = compute.choose_precision(request.arithmetic, loaded.device)  # type: ignore[arg-type]
+    settings = _settings(request, arithmetic)
+    embedded = embedding.embed(found, request.reading, loaded, settings)
+    _require_images(request.images, embedded)
+    names = list(request.sentences)
+    opinion = labelling.judge(embedded.vectors, described, loaded.logit_scale, names, unknown)
+    own = {
+        "labelling": labelling.NAME,
+        "encoder": loaded.manifest.folder.name,
+        "encoder_sha256": loaded.manifest.weights_sha256,
+        "logit_scale": round(loaded.logit_scale, 6),
+    }
+    facts = _facts(request, settings, loaded.device, own)
+    return Thought(embedded, opinion, facts, loaded.device, unknown)
+
+
+def _by_student(found: Sequence[sources.Source], request: Request) -> Thought:
+    from medlabel.annotation import student_labelling, students
+
+    assert request.student is not None
+    device = compute.prepare(request.device, request.threads)
+    student = students.load(request.student, device)
+    settings = _settings(request, student.facts.arithmetic)
+    embedded = student_labelling.embed(found, request.reading, student, request.student, settings)
+    _require_images(request.images, embedded)
+    own = {
+        "labelling": "student",
+        "student": request.student.name,
+        "student_sha256": files.digest(request.student),
+        "student_origin": student.facts.origin,
+    }
+    facts = _facts(request, settings, device, own)
+    return Thought(embedded, student_labelling.opinion(embedded.vectors), facts, device)
+
+
+def _learned(
+    table: pd.DataFrame, found: Sequence[sources.Source], thought: Thought, request: Request
+) -> Learned | None:
+    if not request.train_student:
+        return None
+    from medlabel.annotation import student_training
+
+    return student_training.learn(
+        table,
+        thought.embedded.digests,
+        list(request.sentences),
+        found,
+        request.reading,
+        request.workers,
+        thought.device,
+    )
 
 
 def _prepared(folder: Path, request: Request) -> tuple[encoder.Encoder, Any, list[str]]:
@@ -183,18 +305,19 @@ def _prepared(folder: Path, request: Request) -> tuple[encoder.Encoder, Any, lis
     return loaded, described, list(words.check(loaded, request.sentences))
 
 
-def _settings(request: Request, loaded: encoder.Encoder) -> embedding.Settings:
-    precision = compute.choose_precision(request.precision, loaded.device)  # type: ignore[arg-type]
+def _settings(request: Request, arithmetic: Literal["fp32", "bf16"]) -> embedding.Settings:
     return embedding.Settings(
         request.batch_size,
-        precision,
+        arithmetic,
         request.threads,
         request.workers,
         (request.cache or places.cache()) / "images",
     )
 
 
-def _refuse(images: Path, embedded: embedding.Embedded) -> None:
+def _require_images(images: Path, embedded: embedding.Embedded) -> None:
+    if embedded.digests:
+        return
     bad = embedded.files[0]
     raise MedlabelError(
         f"{images}: not one of {len(embedded.files)} files could be read as an image; "
@@ -203,21 +326,19 @@ def _refuse(images: Path, embedded: embedding.Embedded) -> None:
 
 
 def _facts(
-    request: Request, loaded: encoder.Encoder, settings: embedding.Settings
+    request: Request, settings: embedding.Settings, device: torch.device, own: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return what decides on the labels; nothing of it names a place on this machine."""
     window = request.reading.window
     return {
-        "labelling": labelling.NAME,
-        "encoder": loaded.manifest.folder.name,
-        "encoder_sha256": loaded.manifest.weights_sha256,
-        "logit_scale": round(loaded.logit_scale, 6),
+        **own,
         "prompts": {name: list(said) for name, said in request.sentences.items()},
         "window": f"{window[0]:g},{window[1]:g}" if window else "auto",
         "volumes": request.reading.volumes,
-        "precision": settings.precision,
+        "precision": request.precision,
+        "arithmetic": settings.precision,
         "batch_size": settings.batch_size,
-        "device": compute.processor(loaded.device, request.threads),
+        "device": compute.processor(device, request.threads),
         "versions": record.versions(),
     }
 
@@ -255,7 +376,10 @@ def _write_csv(path: Path, table: pd.DataFrame) -> None:
 
 
 def _tell(
-    table: pd.DataFrame, request: Request, names: Sequence[str], unknown: Sequence[str]
+    table: pd.DataFrame,
+    request: Request,
+    unknown: Sequence[str],
+    choice: abstaining.Choice | None,
 ) -> None:
     bad = table[(table["digest"] == "") & (table["status"] != "no image")]
     for row in bad.head(NAMED).itertuples():
@@ -272,9 +396,10 @@ def _tell(
             request.out / AUDIT,
         )
     guessed = "; guessed, because the teacher learnt none of their words: " if unknown else ""
+    left = "" if choice is None else f"; {choice.left:.1%} left, not sure enough"
     logger.info(
         "%s; table: %s; page: %s",
-        tables.told(table, names) + guessed + ", ".join(unknown),
+        tables.told(table, list(request.sentences)) + left + guessed + ", ".join(unknown),
         request.out / LABELS,
         request.out / PAGE,
     )

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 LABELLED, DUPLICATE, CHECKED = "labelled", "duplicate", "checked"
 STRAY = "fits no class"  # by its cluster: it keeps its probabilities, but gets no label
+UNSURE = "not sure enough"  # for the precision that was asked for; as above
+SET_ASIDE = (STRAY, UNSURE)
 DIGITS = 6
 
 
@@ -88,6 +90,14 @@ def _ranks(wanted: np.ndarray, position: np.ndarray, opinion: Opinion) -> pd.Ser
     order = np.argsort(opinion.margins[position[rows]], kind="stable")
     ranks[rows[order]] = np.arange(1, len(rows) + 1)
     return pd.Series(ranks, dtype="Int32").where(ranks > 0)
+
+
+def beside(table: pd.DataFrame, digests: Sequence[str], answers: Sequence[str]) -> pd.DataFrame:
+    """Put a student's labels of the distinct images into a column beside the teacher's."""
+    found = table.copy()
+    said = found["digest"].map(dict(zip(digests, answers, strict=True))).fillna("")
+    found.insert(found.columns.get_loc("teacher") + 1, "student", said)
+    return found
 
 
 def each(table: pd.DataFrame) -> Iterator[Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -45,8 +47,18 @@ def label(
         str, typer.Option(help="Intensities shown, where there are more than 8 bits: LOW,HIGH.")
     ] = "auto",
     volumes: Annotated[str, typer.Option(help="Volumes become slices or projection.")] = "slices",
+    precision: Annotated[
+        str | None,
+        typer.Option(help="Share of labels to be right, such as 0.98: less sure images get none."),
+    ] = None,
+    train_student: Annotated[
+        bool, typer.Option("--train-student", help="Let a small network learn the labels.")
+    ] = False,
+    student: Annotated[
+        Path | None, typer.Option(help="A student that labels instead of words and a teacher.")
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a forward pass.")] = 64,
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    arithmetic: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads and processes; all if not given.")
@@ -57,30 +69,37 @@ def label(
     force: Annotated[
         bool, typer.Option("--force", help="Replace files that a person changed; a copy is kept.")
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write a summary to standard output, as JSON.")
+    ] = False,
     words: Annotated[Path | None, typer.Option(hidden=True)] = None,
     target: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Label images by words alone; needs no params.yaml and no training."""
-    from medlabel.annotation import classes as naming
+    from medlabel.annotation import abstaining
     from medlabel.annotation import label as labelling
     from medlabel.data.reading import windows
     from medlabel.data.reading.page import Reading
 
-    sentences = naming.read(classes, words)
+    share = None if precision is None else abstaining.parse(precision)
+    sentences = _sentences(classes, words, student)
     if target is not None:
         raise MedlabelError(
             f"--target {target}: replaced by --out FOLDER, which holds labels.csv and more."
         )
     cores = threads or _cores()
-    labelling.label(
+    done = labelling.label(
         labelling.Request(
             images=images,
             out=out,
             sentences=sentences,
             encoder=encoder,
             reading=Reading(windows.parse(window), volumes),  # type: ignore[arg-type]
+            student=student,
+            train_student=train_student,
+            precision=share,
             batch_size=batch_size,
-            precision=precision,
+            arithmetic=arithmetic,
             device=device,
             threads=cores,
             workers=cores,
@@ -91,6 +110,28 @@ def label(
             force=force,
         )
     )
+    if as_json:
+        typer.echo(json.dumps(done.content(), indent=2, ensure_ascii=False))
+
+
+def _sentences(
+    classes: str | None, words: Path | None, student: Path | None
+) -> Mapping[str, Sequence[str]]:
+    """Return what is said of each class; of a student's, nothing."""
+    from medlabel.annotation import classes as naming
+    from medlabel.annotation import students
+
+    if student is None:
+        return naming.read(classes, words)
+    own = students.read(student).classes
+    if classes or words:
+        asked = naming.read(classes, words)
+        if set(asked) != set(own):
+            raise MedlabelError(
+                f"--classes: {', '.join(asked)} given, but {student} tells {', '.join(own)} apart; "
+                f"leave --classes out."
+            )
+    return dict.fromkeys(own, ())
 
 
 def _cores() -> int:
@@ -105,7 +146,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 
 def doctor(as_json: AsJson = False) -> None:
     """Look at what labelling needs on this machine; each lack comes with its remedy."""
-    import json
     from dataclasses import asdict
 
     from medlabel.annotation import health
@@ -120,19 +160,22 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 def status(as_json: AsJson = False) -> None:
-    """Show what is kept for this user: teachers, embedded images, disk."""
-    import json
-
+    """Show what is kept for this user; in a project's folder, how far its studies are, too."""
+    from medlabel import standing
     from medlabel.annotation import health
 
     found = health.kept()
+    project = standing.of(*State.both()) if State.files[0].is_file() else None
     if as_json:
-        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        told = {**found, "project": project and project.content()}
+        typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
         return
     typer.echo(f"{found['folder']}: {found['bytes'] / MB:.0f} MB")
     for name, size in found["encoders"].items():
         typer.echo(f"  teacher {name}: {size / MB:.0f} MB")
     typer.echo(f"  {found['images']} embedded images: {found['images_bytes'] / MB:.0f} MB")
+    if project:
+        typer.echo(project.told())
 
 
 def watch(

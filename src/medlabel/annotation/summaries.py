@@ -1,0 +1,77 @@
+"""What a labelling came to, for programs: counts, verdict, estimate and paths."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medlabel.annotation import tables
+from medlabel.annotation.abstaining import Choice
+from medlabel.annotation.labelling import Opinion
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was written.
+
+    Attributes
+    ----------
+    table
+        Of the labels.
+    classes
+        Their names.
+    opinion, choice
+        What is thought of the labels, and which were sure enough, if that was asked for.
+    paths
+        Of the files by their names.
+    """
+
+    table: pd.DataFrame
+    classes: Sequence[str]
+    opinion: Opinion
+    choice: Choice | None
+    paths: Mapping[str, Path]
+
+    def content(self) -> dict[str, Any]:
+        """Return what JSON may hold; None stands where nothing is estimated."""
+        labels = Counter(self.table["label"].tolist())
+        without = labels.pop("", 0)
+        statuses = Counter(self.table.loc[self.table["label"] == "", "status"].tolist())
+        estimate = self.opinion.estimate
+        return {
+            "images": {
+                "labelled": len(self.table) - without,
+                "duplicates": int((self.table["status"] == tables.DUPLICATE).sum()),
+                "checked": int((self.table["status"] == tables.CHECKED).sum()),
+                "by_label": {**dict.fromkeys(self.classes, 0), **labels},
+                "without_label": dict(sorted(statuses.items())),
+            },
+            "verdict": estimate.verdict,
+            "reason": estimate.reason,
+            "estimate": {
+                "accuracy": _number(estimate.accuracy),
+                "low": _number(estimate.low),
+                "high": _number(estimate.high),
+            },
+            "precision": None if self.choice is None else _chosen(self.choice),
+            "files": {name: str(path) for name, path in self.paths.items()},
+        }
+
+
+def _chosen(choice: Choice) -> dict[str, float | None]:
+    return {
+        "wanted": choice.wanted,
+        "estimated": _number(choice.precision),
+        "left_without_label": choice.left,
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)

@@ -1,0 +1,40 @@
+"""The command for students: one file of a study's, or a graph for other tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medlabel.errors import MedlabelError
+
+
+def export_student(
+    source: Annotated[
+        Path,
+        typer.Argument(help="Folder of a study's training (data/trainings/…), or a student."),
+    ],
+    seed: Annotated[int, typer.Option(min=0, help="Which student of a training.")] = 0,
+    target: Annotated[
+        Path | None, typer.Option(help="File to write, for `medlabel label --student`.")
+    ] = None,
+    onnx: Annotated[Path | None, typer.Option(help="Graph to write, as ONNX has it.")] = None,
+) -> None:
+    """Write a student as one file, or as ONNX."""
+    import torch
+
+    from medlabel.annotation import student_export, students
+    from medlabel.networks import weights
+
+    if target is None and onnx is None:
+        raise MedlabelError("--target, --onnx: neither given; at least one file to write expected.")
+    if source.is_dir():
+        facts, given = student_export.of_training(source, seed)
+    else:
+        facts, given = students.read(source), weights.read(source)
+    student = students.of(facts, given, str(source), torch.device("cpu"))
+    if target is not None:
+        students.save(target, facts, given)
+    if onnx is not None:
+        student_export.write_onnx(onnx, student)
