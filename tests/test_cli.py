@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -44,6 +45,22 @@ def test_the_command_line_imports_nothing_heavy() -> None:
     assert result.stderr.strip() == "[]"
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("medlabel lab", "label"), ("medlabel label --arith", "--arithmetic")],
+)
+def test_a_shell_completes_commands_and_options(words: str, expected: str) -> None:
+    asked = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    result = subprocess.run(
+        [sys.executable, "-m", "medlabel"],
+        env={**os.environ, **asked, "_MEDLABEL_COMPLETE": "complete_bash"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.stdout.split() == [expected]
+
+
 TRAINING = "breast_pneumonia/phantom_clip@6+capstone+zeroshot/capstone/capstone"
 
 
@@ -73,6 +90,12 @@ TRAINING = "breast_pneumonia/phantom_clip@6+capstone+zeroshot/capstone/capstone"
             ["label", ".", "--target", "t.csv", "--classes", "one, other"],
             "--target t.csv: replaced by --out FOLDER, which holds labels.csv and more",
         ),
+        (
+            ["label", ".", "--classes", "one, other", "--precision", "fp32"],
+            "--precision fp32: arithmetic is --arithmetic now; give --arithmetic fp32",
+        ),
+        (["label", ".", "--student", "s.bin"], "s.bin: expected a student, as `medlabel label"),
+        (["export-student", "."], "--target, --onnx: neither given"),
     ],
 )
 def test_an_expected_failure_is_one_line(

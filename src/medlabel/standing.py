@@ -50,7 +50,7 @@ class Standing:
             for name, made in self.studies.items()
         ]
         lines += [
-            f"  step {step}: {duration(seconds)} in {self.jobs[step]} jobs"
+            f"  step {step}: {duration(seconds)}, {self.jobs[step]} job{'s' * (self.jobs[step] > 1)}"
             for step, seconds in self.seconds.items()
         ]
         lines += [f"{folder}: {size / MB:.0f} MB" for folder, size in self.bytes.items()]

@@ -184,7 +184,7 @@ def label(request: Request) -> summaries.Summary:
         exports.write(staging, table, embedded, names)
         gallery.write(staging / PAGE, table, names, embedded.thumbnails, told)
         if learned is not None:
-            learned.save(staging / STUDENT)
+            learned.student.save(staging / STUDENT)
     if request.by_label:
         links.write(request.out, table, embedded.files)
     trusted = opinion.estimate.verdict == "trusted"

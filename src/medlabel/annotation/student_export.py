@@ -24,7 +24,7 @@ CHECKED = 4  # images of noise, on which a graph has to answer as torch does
 TOLERANCE = 1e-5  # largest difference of a probability
 
 
-def of_training(folder: Path, seed: int) -> tuple[students.Facts, dict[str, Tensor]]:
+def of_training(folder: Path, seed: int, device: torch.device) -> students.Student:
     """Read one student of a study.
 
     Parameters
@@ -33,6 +33,8 @@ def of_training(folder: Path, seed: int) -> tuple[students.Facts, dict[str, Tens
         Of a block of seeds, as ``medlabel train`` writes it.
     seed
         Which of them.
+    device
+        Where it shall answer.
 
     Raises
     ------
@@ -51,7 +53,7 @@ def of_training(folder: Path, seed: int) -> tuple[students.Facts, dict[str, Tens
         )
     name = f"{record.images}/{record.labels}/{record.network}/{record.recipe}"
     found = weights.of_seed([folder / "weights.safetensors"], seed, name)
-    return _facts(record, f"{name}, seed {seed}"), found
+    return students.of(_facts(record, f"{name}, seed {seed}"), found, str(folder), device)
 
 
 def _record(path: Path) -> RunRecord:

@@ -6,7 +6,6 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,16 +40,15 @@ class Learned:
 
     Attributes
     ----------
-    facts, weights
-        What its file holds.
+    student
+        With the weights of its best epoch.
     answers
         Its label of every distinct image, in their order.
     held_back, alike
         Labels that it did not learn, and the part of them that it gives, too.
     """
 
-    facts: students.Facts
-    weights: dict[str, torch.Tensor]
+    student: students.Student
     answers: list[str]
     held_back: int
     alike: float
@@ -59,10 +57,6 @@ class Learned:
     def told(self) -> str:
         """How far it follows the labels, in a line."""
         return f"student: gives {self.alike:.1%} of {self.held_back} labels that it did not learn"
-
-    def save(self, path: Path) -> None:
-        """Write it."""
-        students.save(path, self.facts, self.weights)
 
 
 def learn(
@@ -108,11 +102,9 @@ def learn(
     targets = np.array([classes.index(labels[digests[row]]) for row in rows])
     logger.info("a student learns %d labels", len(rows))
     training, held_back = _fitted(facts, pixels[rows], targets, device)
-    chances = students.Student(facts, training).predict(pixels)
-    answers = [classes[best] for best in chances.argmax(axis=1)]
-    reached = training.reached
-    alike = reached.curve[reached.best - 1].val_accuracy
-    return Learned(facts, reached.weights, answers, held_back, alike)
+    student, reached = students.Student(facts, training), training.reached
+    answers = [classes[best] for best in student.predict(pixels).argmax(axis=1)]
+    return Learned(student, answers, held_back, reached.curve[reached.best - 1].val_accuracy)
 
 
 def _labels(table: pd.DataFrame) -> dict[str, str]:

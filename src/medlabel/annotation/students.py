@@ -117,6 +117,16 @@ class Student:
         images = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.training.device)
         return losses.probabilities(self.training.task, self.training.logits(images))
 
+    def save(self, path: Path) -> None:
+        """Write it in one file; equal students give equal bytes."""
+        from safetensors.torch import save_file
+
+        told = json.dumps(self.facts.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+        state = self.training.network.state_dict()
+        weights = {name: value.cpu().contiguous() for name, value in state.items()}
+        with files.replacing(path) as partial:
+            save_file(weights, partial, {HEADER: told})
+
 
 def built(facts: Facts, device: torch.device) -> Training:
     """Return a student that learnt nothing yet; torch's global generator draws its weights.
@@ -168,15 +178,6 @@ def shrunken(pixels: Pixels, size: int, channels: Literal[1, 3]) -> Pixels:
     return seen.reshape(size, size, channels)
 
 
-def save(path: Path, facts: Facts, weights: Mapping[str, torch.Tensor]) -> None:
-    """Write a student; equal ones give equal bytes."""
-    from safetensors.torch import save_file
-
-    told = json.dumps(facts.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
-    with files.replacing(path) as partial:
-        save_file(dict(weights), partial, {HEADER: told})
-
-
 def read(path: Path) -> Facts:
     """Read what is known of a student, without its weights.
 
@@ -218,9 +219,9 @@ def load(path: Path, device: torch.device) -> Student:
     MedlabelError
         As `read` and `of`.
     """
-    from medlabel.networks import weights
+    from safetensors.torch import load_file
 
-    return of(read(path), weights.read(path), str(path), device)
+    return of(read(path), load_file(path), str(path), device)
 
 
 def of(

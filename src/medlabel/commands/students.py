@@ -25,16 +25,15 @@ def export_student(
     import torch
 
     from medlabel.annotation import student_export, students
-    from medlabel.networks import weights
 
     if target is None and onnx is None:
         raise MedlabelError("--target, --onnx: neither given; at least one file to write expected.")
+    device = torch.device("cpu")
     if source.is_dir():
-        facts, given = student_export.of_training(source, seed)
+        student = student_export.of_training(source, seed, device)
     else:
-        facts, given = students.read(source), weights.read(source)
-    student = students.of(facts, given, str(source), torch.device("cpu"))
+        student = students.load(source, device)
     if target is not None:
-        students.save(target, facts, given)
+        student.save(target)
     if onnx is not None:
         student_export.write_onnx(onnx, student)
