@@ -49,10 +49,9 @@ class Standing:
             f"study {name}: {f'results of {made}' if made else 'no results yet'}"
             for name, made in self.studies.items()
         ]
-        lines += [
-            f"  step {step}: {duration(seconds)}, {self.jobs[step]} job{'s' * (self.jobs[step] > 1)}"
-            for step, seconds in self.seconds.items()
-        ]
+        for step, seconds in self.seconds.items():
+            jobs = f"{self.jobs[step]} job{'s' * (self.jobs[step] > 1)}"
+            lines.append(f"  step {step}: {duration(seconds)}, {jobs}")
         lines += [f"{folder}: {size / MB:.0f} MB" for folder, size in self.bytes.items()]
         return "\n".join([*lines, HINT])
 

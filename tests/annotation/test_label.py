@@ -440,6 +440,18 @@ def test_images_that_fit_no_class_are_set_aside(
     assert "fits no class" in (tmp_path / "labels" / "page.html").read_text()
 
 
+def test_what_fits_no_class_keeps_the_label_that_a_person_gave_it(
+    run: Run, thought: Callable[..., None], tmp_path: Path
+) -> None:
+    thought(1.0, [False, True, False])
+    checked = tmp_path / "checked.csv"
+    checked.write_text("file,page,correction\nb.png,,hand\n")
+    for given in (checked, None):
+        rows = {row["file"]: row for row in run(corrections=given)}
+        assert rows["b.png"]["label"] == "hand"
+        assert "hand" in (tmp_path / "labels" / "page.html").read_text()
+
+
 def test_few_images_are_never_trusted(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     run()
     assert "trusted: " not in caplog.text

@@ -114,7 +114,8 @@ def remembered(path: Path, table: pd.DataFrame) -> dict[tuple[str, str], str]:
 
 def saved(table: pd.DataFrame) -> pd.DataFrame:
     """Return what was checked so far, as `read` takes it: file, page, label."""
-    return table.loc[table["status"] == tables.CHECKED, ["file", "page", "label"]]
+    aside = table["status"].isin(tables.SET_ASIDE) & (table["label"] != "")
+    return table.loc[aside | (table["status"] == tables.CHECKED), ["file", "page", "label"]]
 
 
 def _keys(table: pd.DataFrame) -> list[tuple[str, str]]:

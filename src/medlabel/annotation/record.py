@@ -64,8 +64,8 @@ LIMITS = (
 def _right(checked: Accuracy, audited: Accuracy) -> list[str]:
     if not checked.checked:
         return [
-            "No image was checked by a person, so that this is an estimate. `--audit 50` "
-            "chooses images to check; give the filled table back as `--corrections`."
+            "No image was checked by a person. `--audit 50` chooses images to check; give the "
+            "filled table back as `--corrections`."
         ]
     found = [f"Of the images that a person checked, the teacher had {checked.told()}."]
     if audited.checked:
