@@ -153,8 +153,9 @@ def label(request: Request) -> summaries.Summary:
     ------
     MedlabelError
         Before the first image is read: when the target may not be written or was changed by a
-        person, when there are no files, or when classes cannot be told apart. After it: when not
-        one image can be read. Nothing is written then.
+        person, when there are no files, when classes cannot be told apart, or when a student is
+        none or does not go with the other options. After it: when not one image can be read, when
+        labels are refused, or when they are too few for a student. Nothing is written then.
     """
     started = time.time()
     _check(request)
@@ -187,10 +188,7 @@ def label(request: Request) -> summaries.Summary:
             learned.student.save(staging / STUDENT)
     if request.by_label:
         links.write(request.out, table, embedded.files)
-    trusted = opinion.estimate.verdict == "trusted"
-    logger.log(logging.INFO if trusted else logging.WARNING, "%s", opinion.told)
-    for said in filter(None, (choice, learned)):
-        logger.info("%s", said.told)
+    _tell_thoughts(opinion, choice, learned)
     _tell(table, request, thought.unknown, choice)
     paths = {name: request.out / name for name in request.written}
     return summaries.Summary(table, names, opinion, choice, paths)
@@ -209,6 +207,17 @@ def _check(request: Request) -> None:
         _check_alone(request)
 
 
+def _check_alone(request: Request) -> None:
+    """Refuse what goes with a teacher alone."""
+    for option, given, reason in (
+        ("--encoder", request.encoder is not None, "which needs no teacher"),
+        ("--train-student", request.train_student, "which is one already"),
+        ("--precision", request.precision is not None, "of which nothing is estimated"),
+    ):
+        if given:
+            raise MedlabelError(f"{option}: given with --student, {reason}; leave one of them out.")
+
+
 def _decided(
     request: Request, thought: Thought, checked: Mapping[tuple[str, str], str]
 ) -> tuple[pd.DataFrame, abstaining.Choice | None]:
@@ -221,17 +230,6 @@ def _decided(
     if known:
         table = corrections.apply(table, known, str(request.corrections or CORRECTIONS))
     return table, choice
-
-
-def _check_alone(request: Request) -> None:
-    """Refuse what goes with a teacher alone."""
-    for option, given, reason in (
-        ("--encoder", request.encoder is not None, "which needs no teacher"),
-        ("--train-student", request.train_student, "which is one already"),
-        ("--precision", request.precision is not None, "of which nothing is estimated"),
-    ):
-        if given:
-            raise MedlabelError(f"{option}: given with --student, {reason}; leave one of them out.")
 
 
 def _by_words(found: Sequence[sources.Source], request: Request) -> Thought:
@@ -373,6 +371,16 @@ def _write_csv(path: Path, table: pd.DataFrame) -> None:
         float_format=f"%.{tables.DIGITS}f",
         encoding="utf-8",
     )
+
+
+def _tell_thoughts(
+    opinion: labelling.Opinion, choice: abstaining.Choice | None, learned: Learned | None
+) -> None:
+    trusted = opinion.estimate.verdict == "trusted"
+    logger.log(logging.INFO if trusted else logging.WARNING, "%s", opinion.told)
+    for one in (choice, learned):
+        if one is not None:
+            logger.info("%s", one.told)
 
 
 def _tell(

@@ -75,7 +75,7 @@ def label(
     words: Annotated[Path | None, typer.Option(hidden=True)] = None,
     target: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Label images by words alone; needs no params.yaml and no training."""
+    """Label images by words alone, or by a student; needs no params.yaml and no training."""
     from medlabel.annotation import abstaining
     from medlabel.annotation import label as labelling
     from medlabel.data.reading import windows
