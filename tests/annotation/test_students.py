@@ -206,12 +206,17 @@ def test_what_is_no_training_of_images_is_told(study: tuple[Mixed, Path], tmp_pa
     other = tmp_path / "other"
     other.mkdir()
     (other / "run.json").write_text("{}")
+    old = tmp_path / "old"
+    old.mkdir()
+    record = json.loads((study[1] / "run.json").read_text())
+    (old / "run.json").write_text(json.dumps({**record, "settings": {"recipe": {}}}))
     target = ("--target", tmp_path / "s.safetensors")
     for arguments, message in {
         (study[1],): "--target, --onnx: neither given",
         (study[1], "--seed", 1, *target): "expected weights of seed 1 .* keep_weights: null",
         (volumes, *target): "a network of volumes; one of images expected",
         (other, *target): "expected what `medlabel train` tells of a training",
+        (old, *target): "expected what `medlabel train` tells of a training",
         (tmp_path, *target): "no such file or folder; it is made by `medlabel train`",
         (tmp_path / "gone", *target): "expected a student, .* found no such file",
     }.items():

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 from medlabel import files
@@ -17,6 +16,7 @@ from medlabel.data import catalogue
 from medlabel.errors import MedlabelError
 from medlabel.networks import weights
 from medlabel.networks.images_last import ImagesLast
+from medlabel.params import TrainingSettings
 from medlabel.randomness import stream
 from medlabel.teacher import runtime
 from medlabel.training.record import RunRecord
@@ -59,8 +59,11 @@ def of_training(folder: Path, seed: int, device: torch.device) -> students.Stude
 
 def _record(path: Path) -> RunRecord:
     try:
-        return RunRecord.model_validate(files.read_json(path, "train"))
-    except ValidationError as error:
+        record = RunRecord.model_validate(files.read_json(path, "train"))
+        if not TrainingSettings.model_fields.keys() <= record.settings.keys():
+            raise ValueError("settings of another version")
+        return record
+    except ValueError as error:  # as pydantic's is
         raise MedlabelError(
             f"{path}: expected what `medlabel train` tells of a training, found something else; "
             f"name a folder such as data/trainings/…/0000-0009."
