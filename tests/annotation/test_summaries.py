@@ -33,9 +33,12 @@ def told(
     (images / "copy.png").write_bytes((images / "b.png").read_bytes())
     monkeypatch.setattr(places, "cache", lambda: tmp_path / "cache")
 
+    classes = tmp_path / "classes.yaml"
+    classes.write_text('templates: ["a {}"]\nclasses: {chest: , retina: }\n')
+
     def call(*options: str) -> dict[str, Any]:
         out = ["--out", str(tmp_path / "out"), "--encoder", str(tiny_encoder), "--threads", "1"]
-        words = ["--classes", "chest, retina", "--arithmetic", "fp32", "--anyway", "--json"]
+        words = ["--classes", str(classes), "--arithmetic", "fp32", "--anyway", "--json"]
         result = CliRunner().invoke(app, ["label", str(images), *out, *words, *options])
         assert result.exit_code == 0, result.output
         found: dict[str, Any] = json.loads(result.stdout)

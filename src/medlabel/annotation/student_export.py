@@ -80,7 +80,7 @@ def _facts(record: RunRecord, origin: str) -> students.Facts:
         stem=recipe["stem"],
         enlarge_to=recipe["enlarge_to"],
         test_time_flips=recipe["test_time_flips"],
-        arithmetic=record.precision,  # type: ignore[arg-type]
+        arithmetic=record.precision,
         origin=origin,
         labels_sha256=None,
         versions=record.versions,

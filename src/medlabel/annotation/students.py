@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 HEADER = "medlabel_student"  # the key in the header of a .safetensors
 RECIPE = "pneumonia"  # of params.yaml: a few epochs with Adam
-NORMALISATION = "intensity / 127.5 - 1"
+Normalisation = Literal["intensity / 127.5 - 1"]
 
 
 class Facts(BaseModel):
@@ -71,7 +71,7 @@ class Facts(BaseModel):
     enlarge_to: int | None
     test_time_flips: bool
     arithmetic: Literal["fp32", "bf16"]
-    normalisation: Literal["intensity / 127.5 - 1"] = NORMALISATION
+    normalisation: Normalisation = "intensity / 127.5 - 1"
     origin: str
     labels_sha256: str | None
     versions: dict[str, str]
@@ -175,7 +175,8 @@ def shrunken(pixels: Pixels, size: int, channels: Literal[1, 3]) -> Pixels:
     if seen.shape[:2] != (size, size):
         image = Image.fromarray(np.ascontiguousarray(seen))
         seen = np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
-    return seen.reshape(size, size, channels)
+    found: Pixels = seen.reshape(size, size, channels)
+    return found
 
 
 def read(path: Path) -> Facts:

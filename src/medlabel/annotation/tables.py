@@ -96,7 +96,7 @@ def beside(table: pd.DataFrame, digests: Sequence[str], answers: Sequence[str]) 
     """Put a student's labels of the distinct images into a column beside the teacher's."""
     found = table.copy()
     said = found["digest"].map(dict(zip(digests, answers, strict=True))).fillna("")
-    found.insert(found.columns.get_loc("teacher") + 1, "student", said)
+    found.insert(list(found).index("teacher") + 1, "student", said)
     return found
 
 
