@@ -88,7 +88,7 @@ def test_no_planted_value_is_in_any_output(
     plant(tmp_path / "images")
     caplog.set_level(logging.INFO)
     assert len(hiding(tmp_path / "images")) > 8  # the search finds what there is to find
-    table = label(
+    done = label(
         Request(
             images=tmp_path / "images",
             out=tmp_path / "out",
@@ -101,6 +101,7 @@ def test_no_planted_value_is_in_any_output(
             anyway=True,
         )
     )
+    table = done.table
     assert table["status"].isin(["labelled", "fits no class"]).sum() == 9
     assert len(table) == 12
     assert len(list((tmp_path / "out").iterdir())) > 5

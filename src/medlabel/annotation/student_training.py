@@ -170,6 +170,8 @@ def _fitted(
 
     torch.manual_seed(torch_seed(SEED, "student", "weights", 0))
     training = students.built(facts, device)
+    # More threads would not be faster, and a student's sums would depend on them.
+    torch.set_num_threads(training.recipe.threads)
     random = stream(SEED, "student", "split", 0)
     parts = examples.split(targets, training.recipe.validation_fraction or 0, random)
     train, val = (
