@@ -65,6 +65,16 @@ def test_elsewhere_nothing_is_said_of_studies(
     assert json.loads(CliRunner().invoke(app, ["status", "--json"]).stdout)["project"] is None
 
 
+def test_a_params_yaml_of_another_program_is_told_and_passed_over(
+    project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (project / "params.yaml").write_text("train: {epochs: 3}\n")
+    told = CliRunner().invoke(app, ["status", "--json"])
+    assert told.exit_code == 0
+    assert json.loads(told.stdout)["project"] is None
+    assert caplog.records[-1].getMessage().startswith("params.yaml: ")
+
+
 def test_a_project_where_nothing_was_made_yet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

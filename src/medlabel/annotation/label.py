@@ -352,7 +352,10 @@ def _write(staging: Path, table: pd.DataFrame, request: Request, facts: Mapping[
         _write_csv(staging / CORRECTIONS, checked)
     if request.audit:
         _write_csv(staging / AUDIT, corrections.audit_table(table, request.audit))
-    shown = {name: value for name, value in facts.items() if name not in ("prompts", "versions")}
+    apart = ("prompts", "versions")
+    shown = {
+        name: value for name, value in facts.items() if name not in apart and value is not None
+    }
     told = record.card(
         table,
         request.sentences,

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from medlabel import params as parameters
 from medlabel.commands.state import State
 from medlabel.errors import MedlabelError
+
+if TYPE_CHECKING:
+    from medlabel.standing import Standing
+
+logger = logging.getLogger("medlabel")
 
 MB = 1_000_000
 
@@ -161,11 +167,9 @@ def doctor(as_json: AsJson = False) -> None:
 
 def status(as_json: AsJson = False) -> None:
     """Show what is kept for this user; in a project's folder, how far its studies are, too."""
-    from medlabel import standing
     from medlabel.annotation import health
 
-    found = health.kept()
-    project = standing.of(*State.both()) if State.files[0].is_file() else None
+    found, project = health.kept(), _project()
     if as_json:
         told = {**found, "project": project and project.content()}
         typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
@@ -176,6 +180,19 @@ def status(as_json: AsJson = False) -> None:
     typer.echo(f"  {found['images']} embedded images: {found['images_bytes'] / MB:.0f} MB")
     if project:
         typer.echo(project.told())
+
+
+def _project() -> Standing | None:
+    """Look at the project of this folder; other programs have files of the same name."""
+    from medlabel import standing
+
+    if not State.files[0].is_file():
+        return None
+    try:
+        return standing.of(*State.both())
+    except MedlabelError as error:
+        logger.warning("%s", str(error).partition("\n")[0])
+        return None
 
 
 def watch(
