@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from medlabel import compute
 from medlabel.annotation import (
     classes,
@@ -16,6 +18,7 @@ from medlabel.annotation import (
     embedding,
     exports,
     gallery,
+    grouping,
     labelling,
     links,
     places,
@@ -32,6 +35,9 @@ from medlabel.labels import zeroshot
 if TYPE_CHECKING:
     import pandas as pd
 
+    from medlabel.annotation.grouping import Groups
+    from medlabel.annotation.labelling import Opinion, Unnamed
+    from medlabel.data.vectors import Vectors
     from medlabel.teacher import encoder
 
 logger = logging.getLogger("medlabel")
@@ -42,7 +48,7 @@ DEVICES = ("auto", "cpu", "cuda")
 VOLUMES = ("slices", "projection")
 LABELS, PARQUET, REVIEW = "labels.csv", "labels.parquet", "review.csv"
 CARD, PAGE, AUDIT = "card.md", "page.html", "audit.csv"
-CORRECTIONS = "corrections.csv"
+CLUSTERS, CORRECTIONS = "clusters.csv", "corrections.csv"
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ class Request:
     out
         Folder to write.
     sentences
-        What to say of each class.
+        What to say of each class; of none where images are only grouped.
     encoder
         As `teachers.find` has it; None is the default teacher.
     reading
@@ -67,8 +73,8 @@ class Request:
         Processes that decode; 0 decodes in this one.
     corrections
         A table of what a person checked.
-    audit
-        How many images chance chooses for a person to check.
+    audit, audit_clusters
+        How many images chance chooses for a person to check, of all or of each cluster.
     by_label
         Whether to make folders of links by label.
     anyway
@@ -91,6 +97,7 @@ class Request:
     workers: int = 0
     corrections: Path | None = None
     audit: int | None = None
+    audit_clusters: int | None = None
     by_label: bool = False
     anyway: bool = False
     force: bool = False
@@ -99,12 +106,12 @@ class Request:
     @property
     def written(self) -> tuple[str, ...]:
         """Names of the files that a person might change."""
-        audit = (AUDIT,) if self.audit else ()
-        return (LABELS, PARQUET, REVIEW, CARD, PAGE, *exports.FILES, *audit)
+        audit = (AUDIT,) if self.audit or self.audit_clusters else ()
+        return (LABELS, PARQUET, REVIEW, CLUSTERS, CARD, PAGE, *exports.FILES, *audit)
 
 
 def label(request: Request) -> pd.DataFrame:
-    """Label every image, and write the folder of labels.
+    """Label every image, or only group them where no class is given, and write the folder.
 
     Returns
     -------
@@ -124,7 +131,7 @@ def label(request: Request) -> pd.DataFrame:
     outputs = Outputs(request.out, given, request.force)
     outputs.require_unchanged(request.written)
     found = sources.find(request.images, request.out)
-    checked = corrections.read(request.corrections) if request.corrections else {}
+    said = corrections.read(request.corrections) if request.corrections else corrections.Said()
     folder = teachers.find(request.encoder, request.device, request.threads)
     loaded, described, unknown = _prepared(folder, request)
     settings = _settings(request, loaded)
@@ -132,16 +139,16 @@ def label(request: Request) -> pd.DataFrame:
     if not embedded.digests:
         _refuse(request.images, embedded)
     names = list(request.sentences)
-    opinion = labelling.judge(embedded.vectors, described, loaded.logit_scale, names, unknown)
-    if opinion.estimate.verdict == "refused" and not (request.anyway or checked):
+    groups = _grouped(embedded, described, loaded)
+    opinion = _judged(embedded, groups, described, loaded, names, unknown)
+    if _verdict(opinion) == "refused" and not (request.anyway or said):
         raise MedlabelError(
             f"{request.images}: {opinion.told}; say in other words what the classes are, or give "
             f"--anyway to write these labels all the same."
         )
-    table = tables.build(embedded, opinion, names)
-    checked = {**corrections.remembered(request.out / CORRECTIONS, table), **checked}
-    if checked:
-        table = corrections.apply(table, checked, str(request.corrections or CORRECTIONS))
+    table = tables.build(embedded, opinion, groups, names)
+    said = corrections.remembered(request.out / CORRECTIONS, table).then(said)
+    table = corrections.apply(table, said, str(request.corrections or CORRECTIONS))
     facts = {**_facts(request, loaded, settings), "unknown_words": unknown}
     facts["verdict"] = opinion.told
     times = {"started": started, "seconds": round(time.time() - started, 3)}
@@ -151,8 +158,8 @@ def label(request: Request) -> pd.DataFrame:
         gallery.write(staging / PAGE, table, names, embedded.thumbnails, opinion.told)
     if request.by_label:
         links.write(request.out, table, embedded.files)
-    trusted = opinion.estimate.verdict == "trusted"
-    logger.log(logging.INFO if trusted else logging.WARNING, "%s", opinion.told)
+    calm = _verdict(opinion) in ("trusted", "clustered")
+    logger.log(logging.INFO if calm else logging.WARNING, "%s", opinion.told)
     _tell(table, request, names, unknown)
     return table
 
@@ -165,14 +172,22 @@ def _check(request: Request) -> None:
     ):
         if given not in allowed:
             raise MedlabelError(f"{name}: {given!r} given, one of {', '.join(allowed)} expected.")
-    classes.require_two(request.sentences)
+    if request.sentences:
+        classes.require_two(request.sentences)
+    if request.audit and request.audit_clusters:
+        raise MedlabelError(
+            f"--audit {request.audit} --audit-clusters {request.audit_clusters}: both write "
+            f"{AUDIT}; give one of them."
+        )
 
 
-def _prepared(folder: Path, request: Request) -> tuple[encoder.Encoder, Any, list[str]]:
+def _prepared(folder: Path, request: Request) -> tuple[encoder.Encoder, Vectors, list[str]]:
     """Return the encoder, what it says of the classes, and those whose words it never learnt."""
     from medlabel.teacher import encoder, locked, words
 
     loaded = encoder.load(folder, compute.prepare(request.device, request.threads))
+    if not request.sentences:
+        return loaded, np.empty((0, loaded.manifest.dimension), np.float32), []
     described = words.class_embeddings(loaded, list(request.sentences.values()))
     zeroshot.require_distinct(described, list(request.sentences))
     manifest = loaded.manifest
@@ -192,6 +207,28 @@ def _settings(request: Request, loaded: encoder.Encoder) -> embedding.Settings:
         request.workers,
         (request.cache or places.cache()) / "images",
     )
+
+
+def _grouped(embedded: embedding.Embedded, words: Vectors, loaded: encoder.Encoder) -> Groups:
+    by_words = zeroshot.probabilities(embedded.vectors, words, loaded.logit_scale)
+    return grouping.find(embedded.vectors, embedded.digests, by_words)
+
+
+def _judged(
+    embedded: embedding.Embedded,
+    groups: Groups,
+    words: Vectors,
+    loaded: encoder.Encoder,
+    names: Sequence[str],
+    unknown: Sequence[str],
+) -> Opinion | Unnamed:
+    if not names:
+        return labelling.Unnamed(groups.margins)
+    return labelling.judge(embedded.vectors, words, loaded.logit_scale, names, unknown)
+
+
+def _verdict(opinion: Opinion | Unnamed) -> str:
+    return "clustered" if isinstance(opinion, labelling.Unnamed) else opinion.estimate.verdict
 
 
 def _refuse(images: Path, embedded: embedding.Embedded) -> None:
@@ -224,22 +261,25 @@ def _facts(
 
 def _write(staging: Path, table: pd.DataFrame, request: Request, facts: Mapping[str, Any]) -> None:
     names = list(request.sentences)
-    public = table.drop(columns="digest")
+    public = table.drop(columns=list(tables.PRIVATE))
     _write_csv(staging / LABELS, public)
     public.to_parquet(staging / PARQUET, index=False, compression="zstd")
     _write_csv(staging / REVIEW, tables.review(table, names))
+    _write_csv(staging / CLUSTERS, grouping.summary(table, names))
     checked = corrections.saved(table)
     if len(checked):
         _write_csv(staging / CORRECTIONS, checked)
     if request.audit:
         _write_csv(staging / AUDIT, corrections.audit_table(table, request.audit))
+    if request.audit_clusters:
+        chosen = corrections.cluster_audit_table(table, request.audit_clusters)
+        _write_csv(staging / AUDIT, chosen)
     shown = {name: value for name, value in facts.items() if name not in ("prompts", "versions")}
     told = record.card(
         table,
         request.sentences,
         {**shown, **record.versions()},
-        corrections.accuracy(table),
-        corrections.audited(table),
+        corrections.judged(table),
     )
     (staging / CARD).write_text(told, encoding="utf-8")
 
@@ -262,10 +302,12 @@ def _tell(
         logger.warning("%s: %s", row.file, row.note)
     if len(bad) > NAMED:
         logger.warning("%d more files could not be read: see the column note", len(bad) - NAMED)
-    checked = corrections.accuracy(table)
-    if checked.checked:
-        logger.info("teacher, of the checked images: %s", checked.told())
-    if request.audit:
+    judged = corrections.judged(table)
+    if judged.checked.checked:
+        logger.info("teacher, of the checked images: %s", judged.checked.told())
+    if judged.by_clusters:
+        logger.info("teacher, of all images: %s", judged.by_clusters.told())
+    if request.audit or request.audit_clusters:
         logger.info(
             "audit: write the right label, or y, into the column correction of %s, then give it "
             "as --corrections",

@@ -38,6 +38,12 @@ def label(
     audit: Annotated[
         int | None, typer.Option(min=1, help="Let chance choose so many images to check.")
     ] = None,
+    audit_clusters: Annotated[
+        int | None, typer.Option(min=1, help="Let chance choose so many images of each cluster.")
+    ] = None,
+    clusters_only: Annotated[
+        bool, typer.Option("--clusters-only", help="Group images without words, to be named later.")
+    ] = False,
     by_label: Annotated[
         bool, typer.Option("--by-label", help="Make folders by label, of links.")
     ] = False,
@@ -66,7 +72,9 @@ def label(
     from medlabel.data.reading import windows
     from medlabel.data.reading.page import Reading
 
-    sentences = naming.read(classes, words)
+    if clusters_only and (classes or words):
+        raise MedlabelError("label: give either --classes or --clusters-only.")
+    sentences = {} if clusters_only else naming.read(classes, words)
     if target is not None:
         raise MedlabelError(
             f"--target {target}: replaced by --out FOLDER, which holds labels.csv and more."
@@ -86,6 +94,7 @@ def label(
             workers=cores,
             corrections=corrections,
             audit=audit,
+            audit_clusters=audit_clusters,
             by_label=by_label,
             anyway=anyway,
             force=force,
