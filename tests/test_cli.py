@@ -70,6 +70,10 @@ TRAINING = "breast_pneumonia/phantom_clip@6+capstone+zeroshot/capstone/capstone"
             "classes: one given, at least two different ones expected",
         ),
         (
+            ["label", ".", "--classes", "one, other", "--clusters-only"],
+            "label: give either --classes or --clusters-only",
+        ),
+        (
             ["label", ".", "--target", "t.csv", "--classes", "one, other"],
             "--target t.csv: replaced by --out FOLDER, which holds labels.csv and more",
         ),

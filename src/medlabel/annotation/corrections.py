@@ -167,10 +167,14 @@ def _changed(table: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     status = table.get("status", pd.Series("", index=table.index))
-    checked = status.isin(tables.BY_PERSON)
-    by = status.where(status == tables.IN_CLUSTER, "")
+    pair = table.get("cluster", "") + "/" + table["label"]
+    grouped = status == tables.IN_CLUSTER
+    # A copy got its label from the first image, and says no more than that.
+    copies = (status == tables.DUPLICATE) & pair.isin(pair[grouped])
+    by = pd.Series(tables.IN_CLUSTER, index=table.index).where(grouped | copies, "")
     found = table.assign(by=by, label=tables.named(table.assign(status=status)))
-    return found[(table["label"] != table["teacher"]) & (table["label"] != "") | checked]
+    changed = (table["label"] != table["teacher"]) & (table["label"] != "")
+    return found[changed | status.isin(tables.BY_PERSON)]
 
 
 def _by_image(path: Path, chosen: pd.DataFrame, said: str) -> dict[Key, str]:

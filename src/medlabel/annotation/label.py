@@ -210,7 +210,9 @@ def _settings(request: Request, loaded: encoder.Encoder) -> embedding.Settings:
 
 
 def _grouped(embedded: embedding.Embedded, words: Vectors, loaded: encoder.Encoder) -> Groups:
-    by_words = zeroshot.probabilities(embedded.vectors, words, loaded.logit_scale)
+    by_words = np.empty((len(embedded.digests), 0), np.float32)
+    if len(words):
+        by_words = zeroshot.probabilities(embedded.vectors, words, loaded.logit_scale)
     return grouping.find(embedded.vectors, embedded.digests, by_words)
 
 

@@ -11,8 +11,8 @@ from medlabel.labels.evidence import Floats
 
 CONFIDENCE = 0.95
 SHARPEST = 30.0  # of exponents: exp(-30) is nothing beside any share of images
-EXPONENTS = 48
-HALVINGS = 50  # of the interval that a multiplier is sought in
+EXPONENTS = 32
+HALVINGS = 36  # of the interval that a multiplier is sought in
 
 Counts = npt.NDArray[np.integer]
 
@@ -62,8 +62,7 @@ def weighted(right: Counts, checked: Counts, sizes: Counts) -> Weighted:
     *J. Am. Stat. Assoc.* 58:13, 1963). Where no error was found in clusters of one size, it is the
     bound of Clopper and Pearson.
     """
-    weights = sizes / sizes.sum()
-    share = float((weights * right / checked).sum())
+    share = float((sizes * right / checked).sum() / sizes.sum())
     low = 1 - _most(checked - right, checked, sizes)
     high = _most(right, checked, sizes)
     return Weighted(share, low, high, int(checked.sum()), len(sizes))
