@@ -152,7 +152,8 @@ def test_what_is_said_of_a_cluster_is_said_of_its_images(tmp_path: Path) -> None
     text += f"3,{names[3]},1,chest,\n"
     said = corrections.read(saved(tmp_path / "clusters.csv", text))
     assert said == Said(clusters={names[1]: "foot", names[2]: "chest"})
-    found = corrections.apply(whole, Said({("0.png", ""): "hand"}).then(said), "a.csv")
+    said = Said({("0.png", ""): "hand"}).then(corrections.spread(said, whole, "a.csv"))
+    found = corrections.apply(whole, said, "a.csv")
     assert found["label"].tolist() == [*["hand"] + ["foot"] * 3, *["chest"] * 5, "hand"]
     by_cluster = [tables.IN_CLUSTER] * 7
     assert found["status"].tolist() == ["checked", *by_cluster, "labelled", "duplicate"]
@@ -162,6 +163,9 @@ def test_what_is_said_of_a_cluster_is_said_of_its_images(tmp_path: Path) -> None
     assert kept["by"].tolist() == ["", *[names[1]] * 3, *[names[2]] * 4]
     kept.to_csv(tmp_path / "corrections.csv", index=False)
     again = corrections.remembered(tmp_path / "corrections.csv", whole)
+    later = corrections.spread(Said(clusters={names[1]: "knee"}), whole, "a.csv")
+    renamed = corrections.apply(whole, again.then(later), "a.csv")
+    assert renamed["label"].tolist()[:4] == ["hand", *["knee"] * 3]
     pd.testing.assert_frame_equal(corrections.apply(whole, again, "a.csv"), found)
 
 
@@ -169,7 +173,8 @@ def test_a_table_of_labels_tells_what_was_named_with_its_cluster(tmp_path: Path)
     """Its copies, too: else they would count as checked one by one."""
     whole = table(10)
     names = grouping.identities(whole)
-    found = corrections.apply(whole, Said(clusters={names[1]: "foot"}), "a.csv")
+    said = corrections.spread(Said(clusters={names[1]: "foot"}), whole, "a.csv")
+    found = corrections.apply(whole, said, "a.csv")
     found.to_csv(tmp_path / "labels.csv", index=False)
     said = corrections.read(tmp_path / "labels.csv")
     assert said.images == {}
@@ -183,7 +188,7 @@ def test_a_page_without_all_images_names_the_cluster_itself(tmp_path: Path) -> N
     said = corrections.read(saved(tmp_path / "a.csv", text))
     expected = Said({("1.png", "2"): "hand"}, {("4.png", ""): "foot"}, {name: "foot"})
     assert said == expected
-    found = corrections.apply(whole, said, "a.csv")
+    found = corrections.apply(whole, corrections.spread(said, whole, "a.csv"), "a.csv")
     assert (found["label"] == "foot").sum() == 4
 
 
@@ -193,7 +198,7 @@ def test_clusters_of_other_images_are_refused(tmp_path: Path) -> None:
     text = f"cluster,id,images,label,correction\n1,{name},4,chest,foot\n"
     said = corrections.read(saved(tmp_path / "clusters.csv", text))
     with pytest.raises(MedlabelError, match=r"a\.csv: no cluster has the same images") as error:
-        corrections.apply(table(10).drop(index=1), said, "a.csv")
+        corrections.spread(said, table(10).drop(index=1), "a.csv")
     assert "\n" not in str(error.value)
 
 

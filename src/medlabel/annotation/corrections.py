@@ -256,15 +256,14 @@ def _keys(table: pd.DataFrame) -> list[Key]:
 def apply(table: pd.DataFrame, said: Said, source: str) -> pd.DataFrame:
     """Put what a person said over the labels, copies of the same pixels included.
 
-    What was said of an image wins over what was said of its cluster.
+    What was said of an image wins over what was said of its cluster; whole clusters must be
+    `spread` before.
 
     Raises
     ------
     MedlabelError
-        When it is said of an image or cluster that is not in the table, or two things of the same
-        pixels.
+        When it is said of an image that is not in the table, or two things of the same pixels.
     """
-    said = spread(said, table, source)
     found = _put(table, said.grouped, tables.IN_CLUSTER, source)
     return _put(found, said.images, tables.CHECKED, source)
 

@@ -147,8 +147,10 @@ def label(request: Request) -> pd.DataFrame:
             f"--anyway to write these labels all the same."
         )
     table = tables.build(embedded, opinion, groups, names)
-    said = corrections.remembered(request.out / CORRECTIONS, table).then(said)
-    table = corrections.apply(table, said, str(request.corrections or CORRECTIONS))
+    source = str(request.corrections or CORRECTIONS)
+    before = corrections.remembered(request.out / CORRECTIONS, table)
+    said = before.then(corrections.spread(said, table, source))
+    table = corrections.apply(table, said, source)
     facts = {**_facts(request, loaded, settings), "unknown_words": unknown}
     facts["verdict"] = opinion.told
     times = {"started": started, "seconds": round(time.time() - started, 3)}
