@@ -31,6 +31,7 @@ def table(count: int = 6) -> pd.DataFrame:
     found["teacher"] = found["label"]
     found.loc[count - 1, ["digest", "status"]] = [found["digest"][0], tables.DUPLICATE]
     found.loc[count - 1, "label"] = found.loc[count - 1, "teacher"] = "chest"
+    found["given"] = found["label"]
     found.loc[count - 1, "review_rank"] = pd.NA
     found.loc[count - 1, "cluster"] = 1
     return found
@@ -219,7 +220,9 @@ def test_tables_of_clusters_that_say_nothing_or_two_things_are_refused(
 
 def test_what_fits_no_class_can_be_said_and_taken_back(tmp_path: Path) -> None:
     stray = table()
-    stray.loc[[0, 5], ["status", "label"]] = [tables.STRAY, ""]
+    stray.loc[[0, 5], ["status", "label", "given"]] = [tables.STRAY, "", tables.STRAY]
+    own = corrections.accuracy(corrections.apply(stray, Said({("0.png", ""): "y"}), "a.csv"))
+    assert (own.right, own.checked) == (1, 1)
     aside = Said({("1.png", "2"): tables.STRAY, ("0.png", ""): "hand"})
     found = corrections.apply(stray, aside, "a.csv")
     assert found["label"].tolist()[:2] == ["hand", ""]

@@ -48,7 +48,7 @@ def table(count: int, store: Store) -> pd.DataFrame:
     found["digest"] = [key.hex() for key in keys]
     found["cluster"] = pd.array(np.arange(count) % 3 + 1, dtype="Int32")
     found["distance"], found["half"] = rng.random(count), np.arange(count) // 3 % 2
-    found["said"] = found["label"]
+    found["said"] = found["given"] = found["label"]
     found[[f"p_{name}" for name in CLASSES]] = chances
     found.loc[0, "file"] = NASTY
     found.loc[1, ["status", "label"]] = [tables.CHECKED, "foot"]
@@ -189,7 +189,7 @@ def test_typical_images_of_each_cluster_are_on_the_page(
 
 def test_images_without_any_words_have_clusters_alone(tmp_path: Path, store: Store) -> None:
     given = table(12, store).drop(columns=[f"p_{name}" for name in CLASSES])
-    given[["label", "teacher", "said"]] = ""
+    given[["label", "teacher", "said", "given"]] = ""
     given["doubt"] = np.nan
     given["status"] = given["status"].replace([tables.LABELLED, tables.CHECKED], tables.CLUSTERED)
     gallery.write(tmp_path / "page.html", given, [], store, "clustered")

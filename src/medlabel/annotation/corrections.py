@@ -269,7 +269,7 @@ def apply(table: pd.DataFrame, said: Said, source: str) -> pd.DataFrame:
 
 
 def _put(table: pd.DataFrame, given: Mapping[Key, str], status: str, source: str) -> pd.DataFrame:
-    named = zip(_keys(table), table["digest"], table["teacher"], strict=True)
+    named = zip(_keys(table), table["digest"], table["given"], strict=True)
     rows = {key: (digest, label) for key, digest, label in named if digest}
     if missing := [key for key in given if key not in rows]:
         raise MedlabelError(
@@ -302,8 +302,17 @@ def judged(table: pd.DataFrame) -> Judged:
 
 def accuracy(table: pd.DataFrame) -> Accuracy:
     """Judge the teacher by all images that were checked one by one."""
-    checked = table[(table["status"] == tables.CHECKED) & (table["teacher"] != "")]
-    return Accuracy.of(int((checked["label"] == checked["teacher"]).sum()), len(checked))
+    checked = table[_alone(table)]
+    return Accuracy.of(int(_right(checked).sum()), len(checked))
+
+
+def _alone(table: pd.DataFrame) -> pd.Series[bool]:
+    """Tell which images were checked one by one, of those that were given a label."""
+    return (table["status"] == tables.CHECKED) & (table["given"] != "")
+
+
+def _right(table: pd.DataFrame) -> pd.Series[bool]:
+    return tables.named(table) == table["given"]
 
 
 def audited(table: pd.DataFrame) -> Accuracy:
@@ -311,13 +320,13 @@ def audited(table: pd.DataFrame) -> Accuracy:
 
     Those are the ones at the beginning of the audit's order, up to the first that is not checked.
     """
-    if not (table["status"] == tables.CHECKED).any():
+    if not _alone(table).any():
         return Accuracy.of(0, 0)
     order = audit_order(table)
-    unchecked = (table.loc[order, "status"] != tables.CHECKED).to_numpy()
+    unchecked = ~_alone(table.loc[order]).to_numpy()
     count = int(unchecked.argmax()) if unchecked.any() else len(order)
     sample = table.loc[order[:count]]
-    return Accuracy.of(int((sample["label"] == sample["teacher"]).sum()), count)
+    return Accuracy.of(int(_right(sample).sum()), count)
 
 
 def audit_order(table: pd.DataFrame) -> list[int]:
@@ -344,11 +353,11 @@ def by_clusters(table: pd.DataFrame) -> strata.Weighted | None:
     Of each cluster the images count that stand first in the audit's order, up to the first that is
     not checked. None if there is a cluster without any: it could hold any number of errors.
     """
-    if not ((table["status"] == tables.CHECKED) & (table["teacher"] != "")).any():
+    if not _alone(table).any():
         return None
     ordered = table.loc[audit_order(table)]
-    known = ordered["status"].eq(tables.CHECKED).groupby(ordered["cluster"]).cummin()
-    right = known & (ordered["label"] == ordered["teacher"])
+    known = _alone(ordered).groupby(ordered["cluster"]).cummin()
+    right = known & _right(ordered)
     counts = [one.groupby(ordered["cluster"]).sum().to_numpy() for one in (right, known)]
     sizes = ordered.groupby("cluster").size().to_numpy()
     if not counts[1].all():

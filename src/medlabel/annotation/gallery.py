@@ -127,7 +127,7 @@ def _data(
             row.file,
             page,
             place[label],
-            place[row.teacher],
+            place.get(row.given, place[row.teacher]),
             doubt,
             BY_PERSON.get(row.status, 0),
             copies[row.digest] - 1,

@@ -21,7 +21,7 @@ CHECKED = "checked"
 IN_CLUSTER = "checked by cluster"  # named with its cluster, which says nothing of this one image
 BY_PERSON = (CHECKED, IN_CLUSTER)
 STRAY = "fits no class"  # by its cluster: it keeps its probabilities, but gets no label
-PRIVATE = ("digest", "distance", "half", "said")  # columns that no file has
+PRIVATE = ("digest", "distance", "half", "said", "given")  # columns that no file has
 DIGITS = 6
 
 
@@ -42,8 +42,9 @@ def build(
         doubt (float32: 1 less the label's probability), review_rank (Int32; 1 is to be looked at
         first; duplicates have none), cluster (Int32; 1 is to be looked at first), status (labelled,
         clustered, duplicate, fits no class, or why there is no label), note, and the columns of
-        `PRIVATE`: digest (of the pixels), distance (float64) and half (Int8) in its cluster, and
-        said (the class by words alone).
+        `PRIVATE`: digest (of the pixels), distance (float64) and half (Int8) in its cluster, said
+        (the class by words alone), and given (the label, fits no class, or nothing), which no
+        correction changes.
     """
     import pandas as pd
 
@@ -77,6 +78,7 @@ def build(
     found.loc[stray, "label"] = ""
     if not classes:
         found["status"] = found["status"].replace(LABELLED, CLUSTERED)
+    found["given"] = named(found)
     return found.astype({"page": "Int32"})
 
 
