@@ -358,7 +358,9 @@ def by_clusters(table: pd.DataFrame) -> strata.Weighted | None:
     ordered = table.loc[audit_order(table)]
     known = _alone(ordered).groupby(ordered["cluster"]).cummin()
     right = known & _right(ordered)
-    counts = [one.groupby(ordered["cluster"]).sum().to_numpy() for one in (right, known)]
+    counts = [
+        one.astype(int).groupby(ordered["cluster"]).sum().to_numpy() for one in (right, known)
+    ]
     sizes = ordered.groupby("cluster").size().to_numpy()
     if not counts[1].all():
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -139,11 +139,13 @@ def identity(digests: Iterable[str]) -> str:
 
 def identities(table: pd.DataFrame) -> dict[int, str]:
     """Return the short names of all clusters by their numbers, in order."""
-    rows = table[table["cluster"].notna()]
-    return {
-        int(number): identity(own)  # type: ignore[call-overload]
-        for number, own in rows.groupby("cluster")["digest"]
-    }
+    return {number: identity(own["digest"]) for number, own in _each(table)}
+
+
+def _each(table: pd.DataFrame) -> Iterator[tuple[int, pd.DataFrame]]:
+    """Yield the numbers of clusters, in order, and their rows."""
+    for number in sorted(set(table["cluster"].dropna().tolist())):
+        yield number, table[table["cluster"] == number]
 
 
 def summary(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
@@ -162,8 +164,8 @@ def summary(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     distinct = table[table["review_rank"].notna()]
     known = identities(table)
     rows = [
-        {"cluster": number, "id": known[int(number)], **_facts(own, classes)}  # type: ignore[call-overload]
-        for number, own in distinct.groupby("cluster")
+        {"cluster": number, "id": known[number], **_facts(own, classes)}
+        for number, own in _each(distinct)
     ]
     return pd.DataFrame(rows).assign(correction="")
 
@@ -171,13 +173,12 @@ def summary(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
 def _facts(own: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
     import pandas as pd
 
+    own = own.sort_values("distance", kind="stable")
     labels = tables.named(own)
     # Of equals the one of the most typical image.
-    nearest = labels.loc[own["distance"].sort_values(kind="stable").index]
-    counts = nearest.groupby(nearest, sort=False).size()
-    label = str(counts.idxmax())
-    typical = own.loc[own["distance"].idxmin()]
-    page = "" if pd.isna(typical["page"]) else f" page {typical['page']}"
+    label = str(labels.groupby(labels, sort=False).size().idxmax())
+    typical = next(tables.each(own))
+    page = "" if pd.isna(typical.page) else f" page {typical.page}"
     is_class = label in classes
     return {
         "images": len(own),
@@ -187,5 +188,5 @@ def _facts(own: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
         "doubtful": int(((labels != label) | (own["doubt"] > DOUBTFUL)).sum()),
         "stray": "yes" if label == tables.STRAY else "",
         "checked": int(own["status"].isin(tables.BY_PERSON).sum()),
-        "typical": f"{typical['file']}{page}",
+        "typical": f"{typical.file}{page}",
     }
