@@ -116,3 +116,10 @@ def test_a_cluster_has_the_label_of_most_of_its_images() -> None:
     assert second["probability"] == pytest.approx((0.99 + 0.8 + 0.3) / 3)
     assert (second["doubtful"], second["typical"], second["checked"]) == (2, "b page 2", 0)
     assert second["correction"] == ""
+
+
+def test_what_a_person_checked_is_not_doubtful() -> None:
+    checked = table()
+    checked.loc[[1, 2], ["label", "status"]] = ["chest", tables.IN_CLUSTER]
+    _, second = grouping.summary(checked, CLASSES).to_dict("records")
+    assert (second["doubtful"], second["checked"]) == (0, 2)

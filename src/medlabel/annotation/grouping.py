@@ -156,8 +156,8 @@ def summary(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     DataFrame
         cluster, id (of its images), images (distinct ones), label (that of most of them), words
         (share of them whose own words say this label), probability (its mean), doubtful (images
-        with another label, or with doubt), stray (yes where most fit no class), checked (images),
-        typical (the image nearest to the centre), and an empty column correction.
+        with another label, or with doubt and not checked), stray (yes where most fit no class),
+        checked (images), typical (the image nearest to the centre), and an empty column correction.
     """
     import pandas as pd
 
@@ -179,14 +179,15 @@ def _facts(own: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
     label = str(labels.groupby(labels, sort=False).size().idxmax())
     typical = next(tables.each(own))
     page = "" if pd.isna(typical.page) else f" page {typical.page}"
+    checked = own["status"].isin(tables.BY_PERSON)
     is_class = label in classes
     return {
         "images": len(own),
         "label": label,
         "words": float((own["said"] == label).mean()) if is_class else None,
         "probability": float(own[f"p_{label}"].mean()) if is_class else None,
-        "doubtful": int(((labels != label) | (own["doubt"] > DOUBTFUL)).sum()),
+        "doubtful": int(((labels != label) | ((own["doubt"] > DOUBTFUL) & ~checked)).sum()),
         "stray": "yes" if label == tables.STRAY else "",
-        "checked": int(own["status"].isin(tables.BY_PERSON).sum()),
+        "checked": int(checked.sum()),
         "typical": f"{typical.file}{page}",
     }

@@ -43,7 +43,7 @@ def card(
         mean = f"{own.mean():.3f}" if len(own) else "–"
         lines.append(f"| {_cell(name)} | {counts[name]} | {mean} | {_cell('; '.join(said))} |")
     lines += ["", "## How right it is thought to be", "", _cell(str(facts["verdict"])) + "."]
-    lines += ["", *(_right(judged) if sentences else []), ""]
+    lines += ["", *_right(judged), ""] if sentences else [""]
     lines += ["## How it was made", ""]
     made = {name: value for name, value in facts.items() if name != "verdict"}
     lines += [f"- {_cell(name)}: {_cell(str(value))}" for name, value in made.items()]
