@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import time
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,19 @@ def judged(
         scored(one, images, dict(zip(images, found, strict=True)), phrases)
         for one, found in zip(loaded, zip(*seen, strict=True), strict=True)
     ]
-    return pd.DataFrame(scores).mean().to_dict()
+    found = pd.DataFrame(scores).mean().to_dict()
+    shown = next(iter(images.values()))[1]
+    return {**found, "images a CPU-second": rate(loaded[:1], shown, threads)}
+
+
+def rate(loaded: list[encoder.Encoder], shown: list[np.ndarray], threads: int) -> float:
+    """Return how many images one training embeds a CPU-second, compilation left out."""
+    spent = []
+    for count in (BATCH, 5 * BATCH):
+        started = time.process_time()
+        embed(loaded, shown[:count], threads)
+        spent.append(time.process_time() - started)
+    return 4 * BATCH / (spent[1] - spent[0])
 
 
 def scored(

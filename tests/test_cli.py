@@ -87,6 +87,14 @@ TRAINING = "breast_pneumonia/phantom_clip@6+capstone+zeroshot/capstone/capstone"
             "classes: one given, at least two different ones expected",
         ),
         (
+            ["label", ".", "--classes", "one, other", "--clusters-only"],
+            "label: give either --classes or --clusters-only",
+        ),
+        (
+            ["label", ".", "--clusters-only", "--student", "s.bin"],
+            "--student: given with --clusters-only, which asks for no label; leave one of them",
+        ),
+        (
             ["label", ".", "--target", "t.csv", "--classes", "one, other"],
             "--target t.csv: replaced by --out FOLDER, which holds labels.csv and more",
         ),

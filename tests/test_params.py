@@ -163,6 +163,11 @@ def test_overlays_are_valid(overlay: Path) -> None:
         ("encoders.phantom_clip.width=100", "encoders.phantom_clip.width: 100 given, a multiple"),
         ("encoders.phantom_clip.kind=clip", "encoders.phantom_clip.kind: one of 'open_clip', 'co"),
         ("labellings.vote.method=votes", "labellings.vote.method: one of 'zeroshot', 'clusters', "),
+        (
+            "labellings.vote_in_locked.space=eye",
+            "labellings.vote_in_locked.space: 'eye' given, one",
+        ),
+        ("labellings.vote_in_locked.space=locked.7", "labellings.vote_in_locked.space: pretraini"),
         ("labellings.vote.count=0", "labellings.vote.count: 0 given, allowed: input should be"),
         (
             "labellings.clusters.count=8",

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from medlabel.annotation import embedding
-from medlabel.annotation.label import Request, label
+from medlabel.annotation.label import label
+from medlabel.annotation.request import Request
 from medlabel.randomness import stream
 from tests.teacher.conftest import loaded, make_encoder, tiny_encoder, tiny_settings
 

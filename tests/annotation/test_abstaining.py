@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -145,3 +146,53 @@ def test_a_person_labels_what_was_not_sure_enough(run: Any, images: Path, tmp_pa
     assert rows["b.png"]["label"] == rows["copy.png"]["label"] == "hand"
     again = {row["file"]: row for row in run(precision=0.9)}
     assert again["b.png"]["label"] == "hand"
+
+
+@pytest.mark.usefixtures("half_sure")
+def test_what_is_said_of_a_cluster_labels_what_was_not_sure_enough(
+    run: Any, images: Path, tmp_path: Path
+) -> None:
+    """An image that a person checked by itself keeps its label; both are remembered."""
+    (images / "copy.png").write_bytes((images / "b.png").read_bytes())
+    run(precision=0.9)
+    path = tmp_path / "labels" / "clusters.csv"
+    clusters = pd.read_csv(path, dtype=str, keep_default_na=False)
+    assert clusters["images"].tolist() == ["3"]
+    clusters.assign(correction="hand").to_csv(path, index=False)
+    named = {row["file"]: row for row in run(precision=0.9, corrections=path)}
+    assert {row["label"] for row in named.values()} == {"hand"}
+    by_cluster = "checked by cluster"
+    assert [row["status"] for row in named.values()] == [by_cluster] * 2 + ["duplicate", by_cluster]
+    alone = tmp_path / "checked.csv"
+    alone.write_text("file,page,correction\nb.png,,foot\n")
+    for again in (alone, None):
+        rows = run(precision=0.9, corrections=again)
+        assert [row["label"] for row in rows] == ["hand", "foot", "foot", "hand"]
+        assert [row["status"] for row in rows] == [by_cluster, "checked", "duplicate", by_cluster]
+
+
+@pytest.mark.usefixtures("half_sure")
+def test_a_cluster_that_is_not_sure_enough_is_confirmed_by_the_teachers_label(
+    run: Any, tmp_path: Path
+) -> None:
+    rows = run(precision=1.0)
+    assert {row["status"] for row in rows} == {"not sure enough"}
+    path = tmp_path / "labels" / "clusters.csv"
+    clusters = pd.read_csv(path, dtype=str, keep_default_na=False)
+    teachers = [row["teacher"] for row in rows]
+    assert clusters["label"].tolist() == [max(teachers, key=teachers.count)]
+    assert clusters["doubtful"].tolist() == ["3"]
+    clusters.assign(correction="y").to_csv(path, index=False)
+    assert {row["label"] for row in run(precision=1.0, corrections=path)} == set(clusters["label"])
+
+
+@pytest.mark.usefixtures("half_sure")
+def test_the_teachers_label_that_was_written_by_hand_is_a_persons(run: Any, tmp_path: Path) -> None:
+    rows = run(precision=0.9)
+    path = tmp_path / "labels" / "labels.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table.loc[1, "label"] = rows[1]["teacher"]
+    table.to_csv(path, index=False)
+    again = run(precision=0.9, corrections=path)
+    assert [row["status"] for row in again] == ["labelled", "checked", "labelled"]
+    assert again[1]["label"] == rows[1]["teacher"]

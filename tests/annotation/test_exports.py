@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medlabel.annotation import exports, tables
+from medlabel.annotation import exports, grouping, tables
 from medlabel.annotation.embedding import Embedded, File
 from medlabel.annotation.labelling import Opinion
 from medlabel.annotation.sources import Source
@@ -46,7 +46,8 @@ def table(tmp_path: Path) -> pd.DataFrame:
     chances = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.6, 0.4], [0.5, 0.5]], np.float32)
     right = judged(1.0, 1.0, np.zeros(5, bool))
     opinion = Opinion(chances, np.arange(5.0), right, Mock())
-    built = tables.build(embedded, opinion, CLASSES)
+    groups = grouping.find(np.eye(5, dtype=np.float32), digests, chances)
+    built = tables.build(embedded, opinion, groups, CLASSES)
     built.loc[1, "label"] = "foot"
     exports.write(tmp_path, built, embedded, CLASSES)
     return built

@@ -25,8 +25,8 @@ from medlabel.teacher import encoder, runtime, tower, words
 from tests.annotation.conftest import CLASSES, Run
 
 HEADER = ["file", "page", "label", "p_chest", "p_retina", "teacher", "doubt", "review_rank"]
-HEADER += ["status", "note"]
-SAME_EACH_TIME = ("labels.csv", "labels.parquet", "review.csv", "card.md")
+HEADER += ["cluster", "status", "note"]
+SAME_EACH_TIME = ("labels.csv", "labels.parquet", "review.csv", "clusters.csv", "card.md")
 
 
 @pytest.fixture
@@ -354,6 +354,9 @@ def test_classes_with_the_same_words_are_refused(
     ("changes", "message"),
     [
         ({"sentences": {"chest": ["chest"]}}, "classes: chest given, at least two"),
+        ({"sentences": {}, "precision": 0.9}, "--precision: given with --clusters-only, which"),
+        ({"sentences": {}, "train_student": True}, "--train-student: given with --clusters-only"),
+        ({"sentences": {}, "student": Path("s")}, "--student: given with --clusters-only, which"),
         ({"arithmetic": "half"}, "arithmetic: 'half' given, one of auto, fp32, bf16"),
         ({"device": "gpu"}, "device: 'gpu' given, one of auto, cpu, cuda"),
     ],
@@ -481,3 +484,123 @@ def test_words_that_the_teacher_never_heard_are_not_trusted(
     )
     assert "trusted: " not in caplog.text
     assert "check: the teacher learnt none of the words of bosom" in caplog.text
+
+
+@pytest.fixture
+def many(images: Path) -> Path:
+    """More images: enough for several clusters; a copy, and a file that is no image."""
+    rng = stream(0, "many")
+    for number in range(16):
+        pixels = rng.integers(0, 256, (14, 14), dtype=np.uint8)
+        Image.fromarray(pixels // (1 + 3 * (number % 2))).save(images / f"more_{number}.png")
+    (images / "copy.png").write_bytes((images / "more_3.png").read_bytes())
+    (images / "notes.txt").write_text("to do")
+    return images
+
+
+@pytest.mark.usefixtures("many")
+def test_a_name_for_a_cluster_is_one_for_all_of_its_images(run: Run, tmp_path: Path) -> None:
+    rows = run()
+    assert {row["cluster"] for row in rows if row["p_chest"]} == {"1", "2", "3"}
+    assert [row["cluster"] for row in rows if not row["p_chest"]] == [""]
+    assert len({row["cluster"] for row in rows if row["file"] in ("copy.png", "more_3.png")}) == 1
+    path = tmp_path / "labels" / "clusters.csv"
+    clusters = pd.read_csv(path, dtype=str, keep_default_na=False)
+    assert clusters["cluster"].tolist() == ["1", "2", "3"]
+    assert clusters["images"].astype(int).sum() == 19
+    clusters["correction"] = ["hand", "", "y"]
+    clusters.to_csv(path, index=False)
+    with pytest.raises(MedlabelError, match=r"clusters\.csv: .*give it as --corrections"):
+        run()
+    named = run(corrections=path)
+    for row in named:
+        if row["cluster"] == "1":
+            assert row["label"] == "hand"
+        if row["cluster"] == "3":
+            assert row["label"] == clusters["label"][2]
+        if row["cluster"] == "2":
+            assert row["status"] in ("labelled", "fits no class", "duplicate")
+    counts = [sum(row["status"] == "checked by cluster" for row in named)]
+    assert counts == [clusters["images"].astype(int)[[0, 2]].sum()]
+    assert run() == named  # remembered
+    again = pd.read_csv(path, dtype=str, keep_default_na=False)
+    assert again["id"].tolist() == clusters["id"].tolist()
+    assert again["label"][0] == "hand"
+    # The teacher was not judged by what nobody looked at one by one.
+    assert "No image was checked" in (tmp_path / "labels" / "card.md").read_text()
+
+
+def test_names_of_clusters_of_other_images_are_refused(
+    run: Run, many: Path, tmp_path: Path
+) -> None:
+    run()
+    given = tmp_path / "clusters.csv"
+    clusters = pd.read_csv(tmp_path / "labels" / "clusters.csv", dtype=str, keep_default_na=False)
+    clusters.assign(correction="hand").to_csv(given, index=False)
+    (many / "more_3.png").unlink()
+    (many / "copy.png").unlink()
+    with pytest.raises(MedlabelError, match="no cluster has the same images as") as error:
+        run(corrections=given)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.usefixtures("many")
+def test_chance_chooses_within_clusters(run: Run, tmp_path: Path) -> None:
+    run(audit_clusters=2)
+    path = tmp_path / "labels" / "audit.csv"
+    audit = pd.read_csv(path, dtype=str, keep_default_na=False)
+    sizes = pd.read_csv(tmp_path / "labels" / "clusters.csv")["images"]
+    assert audit.groupby("cluster").size().tolist() == sizes.clip(upper=2).tolist()
+    audit.assign(correction="y").to_csv(path, index=False)
+    run(audit_clusters=2, corrections=path)
+    card = (tmp_path / "labels" / "card.md").read_text()
+    assert "100.0% right, weighted by the sizes of 3 clusters" in card
+    with pytest.raises(MedlabelError, match="both write"):
+        run(audit=3, audit_clusters=2)
+
+
+def test_images_are_grouped_without_words(
+    run: Run, many: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="medlabel")
+    rows = run(sentences={}, anyway=False)
+    assert (
+        "19 in clusters without a name; 1 of them duplicates; left out: 1 no image" in caplog.text
+    )
+    assert "clustered: no words were given" in caplog.text
+    assert list(rows[0]) == [name for name in HEADER if not name.startswith("p_")]
+    assert {row["label"] for row in rows} == {""}
+    assert {row["status"] for row in rows} == {"clustered", "duplicate", "no image"}
+    assert {row["cluster"] for row in rows} == {"", "1", "2", "3"}
+    path = tmp_path / "labels" / "clusters.csv"
+    clusters = pd.read_csv(path, dtype=str, keep_default_na=False)
+    clusters["correction"] = ["hand", "foot", ""]
+    clusters.to_csv(path, index=False)
+    named = run(sentences={}, corrections=path)
+    assert {row["label"] for row in named if row["cluster"] == "2"} == {"foot"}
+    assert {row["label"] for row in named if row["cluster"] == "3"} == {""}
+    assert "labels.csv" in {one.name for one in (tmp_path / "labels").iterdir()}
+    assert run(sentences={}) == named
+    with_words = run()
+    assert {row["label"] for row in with_words if row["cluster"] in {"", "1", "2", "3"}} >= {"foot"}
+    # An image that was added changes clusters, not what was said of the images.
+    Image.fromarray(np.full((9, 9), 200, np.uint8)).save(many / "new.png")
+    assert sum(row["label"] == "foot" for row in run()) == sum(
+        row["label"] == "foot" for row in named
+    )
+
+
+def test_clusters_do_not_depend_on_names_or_copies(run: Run, many: Path, tmp_path: Path) -> None:
+    before = run()
+    for place, path in enumerate(sorted(many.glob("more_*.png"), reverse=True)):
+        path.rename(many / f"a{place:02d}_{path.name}")
+    (many / "another.png").write_bytes((many / "b.png").read_bytes())
+    after = run(out=tmp_path / "again")
+
+    def clusters(rows: list[dict[str, str]]) -> dict[str, str]:
+        return {row["file"].split("_", 1)[-1]: row["cluster"] for row in rows}
+
+    first, second = clusters(before), clusters(after)
+    assert second.pop("another.png") == first["b.png"]
+    shorter = {name.removeprefix("more_"): number for name, number in first.items()}
+    assert {name.removeprefix("more_"): number for name, number in second.items()} == shorter

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from medlabel.annotation import embedding
-from medlabel.annotation.label import Request, label
+from medlabel.annotation.label import label
+from medlabel.annotation.request import Request
 from medlabel.randomness import stream
 from tests.annotation.test_dicom import write
 

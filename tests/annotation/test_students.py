@@ -20,7 +20,8 @@ from typer.testing import CliRunner
 
 from medlabel import files
 from medlabel.annotation import student_export, student_training, students, teachers
-from medlabel.annotation.label import Request, label
+from medlabel.annotation.label import label
+from medlabel.annotation.request import Request
 from medlabel.cli import app
 from medlabel.errors import MedlabelError
 from medlabel.randomness import stream
@@ -114,6 +115,25 @@ def test_a_student_labels_without_a_teacher(
     again = by_student(folder, student, tmp_path / "again")
     assert again == rows
     assert json.loads((tmp_path / "again" / "run.json").read_text())["images_embedded_now"] == 0
+
+
+@pytest.mark.usefixtures("taught")
+def test_images_that_a_student_answers_alike_are_named_together(
+    folder: Path, tmp_path: Path
+) -> None:
+    student, out = _places(tmp_path)
+    rows = by_student(folder, student, out)
+    path = out / "clusters.csv"
+    clusters = pd.read_csv(path, dtype=str, keep_default_na=False)
+    assert {row["cluster"] for row in rows} == {"", *clusters["cluster"]}
+    assert clusters["images"].astype(int).sum() == COUNT
+    assert (clusters["words"].astype(float) > 0.5).all()
+    clusters.loc[0, "correction"] = "hand"
+    clusters.to_csv(path, index=False)
+    named = by_student(folder, student, out, corrections=path)
+    own = [row for row in named if row["cluster"] == "1"]
+    assert {row["label"] for row in own} == {"hand"}
+    assert {row["status"] for row in own} <= {"checked by cluster", "duplicate"}
 
 
 def test_its_answers_are_the_networks_own(

@@ -14,7 +14,8 @@ import torch
 from typer.testing import CliRunner
 
 from medlabel.annotation import places, students
-from medlabel.annotation.label import Request, label
+from medlabel.annotation.label import label
+from medlabel.annotation.request import Request
 from medlabel.cli import app
 from medlabel.params import Network
 from tests.annotation.conftest import Run
@@ -58,6 +59,7 @@ def test_json_has_the_numbers_of_the_tables(
         "labelled": 4,
         "duplicates": 1,
         "checked": 0,
+        "checked_by_cluster": 0,
         "by_label": {"chest": labels["chest"], "retina": labels["retina"]},
         "without_label": {"no image": 1},
     }
@@ -76,6 +78,25 @@ def test_json_says_what_is_left_without_a_label(told: Any) -> None:
     assert chosen["wanted"] == 1
     assert 0 <= chosen["left_without_label"] <= 1
     assert found["images"]["without_label"]["not sure enough"] >= 1
+
+
+def test_images_without_words_have_a_verdict_of_their_own(
+    run: Run, images: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    given = {"images": images, "out": tmp_path / "labels", "cache": tmp_path / "cache"}
+    run(sentences={})
+    content = label(Request(sentences={}, encoder=str(tiny_encoder), **given)).content()
+    assert content["verdict"] == "clustered"
+    assert content["estimate"] == {"accuracy": None, "low": None, "high": None}
+    assert content["images"]["without_label"] == {"clustered": 3}
+    clusters = pd.read_csv(content["files"]["clusters.csv"], dtype=str)
+    clusters.assign(correction="fits no class").to_csv(tmp_path / "named.csv", index=False)
+    named = Request(
+        sentences={}, encoder=str(tiny_encoder), corrections=tmp_path / "named.csv", **given
+    )
+    found = label(named).content()["images"]
+    assert (found["checked"], found["checked_by_cluster"]) == (0, 3)
+    assert found["without_label"] == {"fits no class": 3}
 
 
 def test_nothing_is_estimated_of_a_student(tmp_path: Path, images: Path) -> None:

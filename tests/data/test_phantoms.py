@@ -224,6 +224,20 @@ def test_write_makes_an_archive_and_its_captions(tmp_path: Path) -> None:
     pd.testing.assert_series_equal(table["finding"], pd.Series(expected, name="finding"))
 
 
+def test_kinds_drawn_side_by_side_have_the_same_bytes(tmp_path: Path) -> None:
+    counts = Counts(train=2, val=1, test=1)
+    settings = Phantoms(size=28, counts=counts, volumes=counts, artefacts=True)
+    for threads in (1, 2):
+        wanted = [
+            (kind, tmp_path / f"{kind}-{threads}.npz", tmp_path / f"{threads}.pq", counts, settings)
+            for kind in ("phantom_hand", "phantom_oct")
+        ]
+        phantoms.write_all(wanted, seed=5, threads=threads)
+    for kind in ("phantom_hand", "phantom_oct"):
+        one, other = (tmp_path / f"{kind}-{threads}.npz" for threads in (1, 2))
+        assert one.read_bytes() == other.read_bytes()
+
+
 def test_texture_is_standard_noise_and_independent_of_resolution() -> None:
     fine = np.stack(
         [canvas.texture(np.random.default_rng(seed), 60, (9, 5)) for seed in range(300)]

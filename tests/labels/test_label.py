@@ -56,7 +56,8 @@ def world(tmp_path: Path) -> Path:
 @pytest.fixture
 def run(world: Path) -> Callable[..., pd.DataFrame]:
     def call(*names: str, **changes: object) -> pd.DataFrame:
-        common = {"logit_scale": None, "top_k": None, "targets": "hard"}
+        common = {"logit_scale": None, "space": None, "top_k": None, "targets": "hard"}
+        space = (world / "embeddings.parquet", "other") if changes.get("space") else None
         part = params.Vote if changes.get("method") == "vote" else params.ZeroShot
         label.write(
             world / "pool.parquet",
@@ -66,6 +67,7 @@ def run(world: Path) -> Callable[..., pd.DataFrame]:
             mixture(*(names or CLASSES)),
             part.model_validate({"method": "zeroshot", **common, **changes}),
             world / "labels.parquet",
+            space,
         )
         return pd.read_parquet(world / "labels.parquet")
 
@@ -175,3 +177,14 @@ def test_another_encoders_table_is_refused(run: Callable, world: Path) -> None:
 def test_labels_need_no_torch(module: str) -> None:
     code = f"import sys; from medlabel.labels import {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_another_encoders_embeddings_change_no_words(run: Callable) -> None:
+    columns = [f"p_{name}" for name in CLASSES]
+    alone, beside = run()[columns], run(space="other")[columns]
+    np.testing.assert_allclose(alone, beside, atol=1e-5)
+
+
+def test_another_encoders_embeddings_decide_what_lies_together(run: Callable) -> None:
+    asked = {"method": "vote", "components": 4, "count": 4}
+    assert not run(**asked)["pseudolabel"].equals(run(**asked, space="other")["pseudolabel"])

@@ -176,6 +176,30 @@ def test_bad_embeddings_and_words_are_told_in_one_line() -> None:
         assert "\n" not in str(caught.value)
 
 
+def test_weak_words_name_what_other_eyes_see_together() -> None:
+    """Embeddings of one encoder are noise but for a small mean; those of the other are clear."""
+    rng = np.random.default_rng(7)
+    truth = np.arange(400) % 2
+    signs = np.where(truth, 1.0, -1.0)[:, None]
+    weak, clear = rng.standard_normal((2, 400, 16))
+    weak[:, :1] += 0.8 * signs
+    clear[:, 1:2] += 8 * signs
+    images, others = (
+        (one / np.linalg.norm(one, axis=1, keepdims=True)).astype(np.float32)
+        for one in (weak, clear)
+    )
+    words = np.zeros((2, 16), np.float32)
+    words[:, 0] = -1, 1
+    joint = evidence.compared_in(images, words, 10.0, others)
+    np.testing.assert_allclose(np.linalg.norm(joint[0], axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(joint[2] * joint[0] @ joint[1].T, 10 * images @ words.T, atol=1e-4)
+    settings = METHODS["clusters"]
+    alone = methods.fit(settings, images, words, 10.0, ["a", "b"]).predict(images)
+    together = methods.fit(settings, *joint, ["a", "b"]).predict(joint[0])
+    assert (alone.argmax(1) == truth).mean() < 0.9
+    assert (together.argmax(1) == truth).mean() > 0.97
+
+
 def test_several_encoders_are_joined_by_the_mean_of_their_logits() -> None:
     parts = [(*folder([9, 9, 9], seed)[:2], scale) for seed, scale in ((0, 10.0), (1, 40.0))]
     images, words, scale = evidence.joined(parts)

@@ -29,6 +29,7 @@ from medlabel.report import (
     samples,
     slices,
     style,
+    teaching,
     training,
 )
 from medlabel.report.sources import gather
@@ -53,6 +54,10 @@ FIGURES: dict[str, tuple[str, Draw]] = {
     "corrections": ("main", lambda one, to: corrections.draw(one.sources[0], to)),
     "samples": ("main", lambda one, to: samples.draw(one.sources[0], to)),
     "training": ("files", lambda one, to: training.draw(one.found, one.sources, to)),
+    "teaching": (
+        "main",
+        lambda one, to: teaching.draw(one.found, teaching.curves(one.sources), to),
+    ),
     "roc": ("files", lambda one, to: roc.draw(one.found, one.sources, to)),
     "slices": ("drawn", lambda one, to: slices.draw(one.found, one.sources, to)),
 }
@@ -78,7 +83,7 @@ def transforms(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 @pytest.mark.parametrize(
     ("name", "figures"),
     [
-        ("main", {"boxplots", *TAUGHT}),
+        ("main", {"boxplots", "teaching", *TAUGHT}),
         ("quality", {"curve", *TAUGHT}),
         ("students", {"intervals", *TAUGHT}),
         ("pairs", {"matrix", *TAUGHT}),
@@ -153,6 +158,14 @@ def test_boxplots_tell_the_studys_own_numbers(reported: Report) -> None:
     assert f"{gain.wins} wins, {gain.ties} ties, {gain.losses} losses" in text
     assert "always the commonest class: 50.0 %" in text
     assert "n = 6 seeds" in text
+
+
+def test_heads_are_drawn_of_locked_teachers_alone(reported: Report) -> None:
+    one = reported("main")
+    assert "locked (n = 1)" in one.text("figures/teaching.svg")
+    (curves,) = teaching.curves(one.sources).values()
+    assert [point["epoch"] for point in curves[0]] == [1, 2, 3]
+    assert not teaching.curves(reported("quality").sources)
 
 
 def test_the_curve_names_each_step_and_the_crossing(reported: Report) -> None:

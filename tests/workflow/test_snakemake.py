@@ -133,7 +133,9 @@ def test_a_changed_helper_reruns_its_users_alone(copied: Workplace) -> None:
     assert "DEPTH" in text
     module.write_text(text + "\nHALF_WIDTH = WIDTH // 2\n")
     planned = copied.planned()
-    assert planned["train"] == 4  # ViT3D's two seeds, and the two trainings that they start from
+    assert (
+        planned["train_volumes"] == 4
+    )  # ViT3D's two seeds, and the two trainings that they start from
     assert planned["evaluate"] == 1
     assert "pretrain" not in planned
 

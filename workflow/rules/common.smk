@@ -33,6 +33,11 @@ else:
         f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; '
     )
 
+# Snakemake's limit of jobs a second wakes the scheduler once more each second for every job that has
+# ended: after a hundred jobs it takes a third of a core. Jobs here last longer than that anyway.
+if workflow.scheduling_settings is not None and workflow.local_exec:
+    workflow.scheduling_settings.max_jobs_per_timespan = None
+
 SETTINGS = workflow.config_settings
 OVERLAYS = [Path(os.path.relpath(path)) for path in SETTINGS.configfiles]
 

@@ -87,8 +87,10 @@ def pool_of_images(wildcards):
 
 def embeddings_of_labels(wildcards):
     """Give the embeddings that labels are made of."""
-    encoder, _, _ = taught(wildcards.labels)
-    return LAYOUT.embeddings(parameters.pool_name(wildcards.images), encoder.name)
+    encoder, _, labelling = taught(wildcards.labels)
+    used = [encoder, PARAMS.space_of(labelling)]
+    images = parameters.pool_name(wildcards.images)
+    return [LAYOUT.embeddings(images, one.name) for one in used if one is not None]
 
 
 def words_of_labels(wildcards):

@@ -29,3 +29,13 @@ rule train:
     shell:
         "medlabel {params.overlays} train {params.training} --block {wildcards.block} "
         "--threads {threads} 2> {log:q}"
+
+
+# The longest trainings, of which one goes on from another: they begin before all others.
+use rule train as train_volumes with:
+    wildcard_constraints:
+        images=r"\w+3d(_\d+)?",
+    priority: 5
+
+
+ruleorder: train_volumes > train

@@ -92,7 +92,7 @@ def _label_studio(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 def _score(row: Any) -> float:
     """Return the label's probability; what a person checked is certain."""
-    checked = row.status == tables.CHECKED or row.label != row.teacher
+    checked = row.status in tables.BY_PERSON or row.label != row.teacher
     return 1.0 if checked else round(1 - float(row.doubt), tables.DIGITS)
 
 

@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medlabel import __version__
-from medlabel.annotation import corrections, tables
+from medlabel.annotation import corrections, grouping, tables
 from medlabel.annotation.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MOST_IMAGES = 10_000
+TYPICAL = 6  # images of each cluster that are on the page however sure they are
 MOST_LEFT_OUT = 500  # rows of files without a label; the table has all of them
+BY_PERSON = {tables.CHECKED: 1, tables.IN_CLUSTER: 2}  # as the page's script has it
+DIGITS = 4
 TEMPLATE = "gallery.html.j2"
 
 
@@ -42,7 +45,8 @@ def write(
     Notes
     -----
     Images are encoded anew, so that nothing of a file but its name and pixels is on the page. It
-    holds the first `MOST_IMAGES` of the review; the tables hold all.
+    holds the first `MOST_IMAGES` of the review, the typical ones of each cluster among them; the
+    tables hold all.
     """
     import jinja2
 
@@ -54,33 +58,41 @@ def write(
         lstrip_blocks=True,
     )
     ranked = table[table["review_rank"].notna()].sort_values("review_rank")
-    left_out = table[(table["label"] == "") & ~table["status"].isin(tables.SET_ASIDE)]
+    shown = _shown(ranked)
+    left_out = table[table["digest"] == ""]
     content = environment.get_template(TEMPLATE).render(
         summary=tables.told(table, classes),
         accuracy=f"{verdict}. {_accuracy(table)}",
         groups=_groups(table, classes),
-        shown=min(len(ranked), MOST_IMAGES),
+        shown=len(shown),
         distinct=len(ranked),
         duplicates=int((table["status"] == tables.DUPLICATE).sum()),
         left_out=left_out.head(MOST_LEFT_OUT)[["file", "status", "note"]].to_dict("records"),
         left_out_total=len(left_out),
-        data=_json(_data(table, ranked.head(MOST_IMAGES), classes, thumbnails)),
+        data=_json(_data(table, shown, classes, thumbnails)),
         version=__version__,
     )
     target.write_text(content + "\n", encoding="utf-8")
 
 
+def _shown(ranked: pd.DataFrame) -> pd.DataFrame:
+    """Choose the images of the page, in the order of the review."""
+    typical = ranked.sort_values("distance").groupby("cluster").head(TYPICAL).index
+    first = ranked.assign(rest=~ranked.index.isin(typical)).sort_values("rest", kind="stable")
+    return ranked.loc[ranked.index.isin(first.head(MOST_IMAGES).index)]
+
+
 def _accuracy(table: pd.DataFrame) -> str:
-    checked, audited = corrections.accuracy(table), corrections.audited(table)
-    if not checked.checked:
+    judged = corrections.judged(table)
+    if not judged.checked.checked:
         return "Nobody checked an image yet."
-    told = f"Of the checked images the teacher had {checked.told()}."
-    return f"{told} For all images: {audited.told()}." if audited.checked else told
+    told = f"Of the checked images the teacher had {judged.checked.told()}."
+    return " ".join([told, *(f"For all images: {one}." for one in judged.for_all())])
 
 
 def _groups(table: pd.DataFrame, classes: Sequence[str]) -> list[dict[str, Any]]:
     """Count images by label, those that a person added last."""
-    labels = _named(table)
+    labels = tables.named(table)
     counts = Counter(labels.tolist())
     names = [*classes, *sorted(set(counts) - {*classes, ""})]
     doubts = table["doubt"].groupby(labels).mean()
@@ -94,38 +106,69 @@ def _groups(table: pd.DataFrame, classes: Sequence[str]) -> list[dict[str, Any]]
     ]
 
 
-def _named(table: pd.DataFrame) -> pd.Series[str]:
-    """Return the labels; images that were set aside make groups of their own."""
-    aside = (table["label"] == "") & table["status"].isin(tables.SET_ASIDE)
-    return table["label"].mask(aside, table["status"])
-
-
 def _data(
     table: pd.DataFrame, shown: pd.DataFrame, classes: Sequence[str], thumbnails: Store
 ) -> Mapping[str, Any]:
-    """Return what the page's script works with: a list an image, in the order of the review."""
+    """Return what the page's script works with: clusters, and a list an image, by the review."""
     names = [group["name"] for group in _groups(table, classes)]
-    place = {name: number for number, name in enumerate(names)}
+    # Without a name: no label yet.
+    place = {"": -1} | {name: number for number, name in enumerate(names)}
     copies = Counter(table["digest"].tolist())
     keys = [bytes.fromhex(digest) for digest in shown["digest"]]
     pictures = thumbnails.get(keys)
-    clusters = shown["cluster"].tolist() if "cluster" in shown else [None] * len(shown)
     pages = [None if missing else int(page) for page, missing in _pairs(shown["page"])]
+    doubts = [
+        None if missing else round(doubt, DIGITS) for doubt, missing in _pairs(shown["doubt"])
+    ]
+    nearness = shown.groupby("cluster")["distance"].rank(method="first").astype(int)
+    extra = zip(pages, doubts, tables.named(shown), nearness, keys, strict=True)
     rows = [
         [
             row.file,
             page,
-            place[row.label or row.status],
-            place[row.teacher],
-            round(float(row.doubt), 4),
-            int(row.status == tables.CHECKED),
+            place[label],
+            place.get(row.given, place[row.teacher]),
+            doubt,
+            BY_PERSON.get(row.status, 0),
             copies[row.digest] - 1,
-            cluster,
+            int(row.cluster),
             base64.b64encode(pictures[key]).decode(),
+            int(row.half),
+            int(near),
         ]
-        for row, page, key, cluster in zip(tables.each(shown), pages, keys, clusters, strict=True)
+        for row, (page, doubt, label, near, key) in zip(tables.each(shown), extra, strict=True)
     ]
-    return {"classes": names, "keys": len(classes), "rows": rows}
+    return {
+        "classes": names,
+        "keys": len(classes),
+        "stray": tables.STRAY,
+        "unsure": place.get(tables.UNSURE, -1),
+        "clusters": _clusters(table, classes, place),
+        "rows": rows,
+    }
+
+
+def _clusters(
+    table: pd.DataFrame, classes: Sequence[str], place: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "number": int(row.cluster),
+            "id": row.id,
+            "images": int(row.images),
+            "label": place[row.label],
+            "words": _share(row.words),
+            "probability": _share(row.probability),
+            "doubtful": int(row.doubtful),
+        }
+        for row in tables.each(grouping.summary(table, classes))
+    ]
+
+
+def _share(value: float | None) -> float | None:
+    import pandas as pd
+
+    return None if pd.isna(value) else round(float(value), DIGITS)
 
 
 def _pairs(column: pd.Series[int]) -> list[tuple[Any, bool]]:

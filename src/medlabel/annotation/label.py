@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from medlabel import compute, files
 from medlabel.annotation import (
     abstaining,
-    classes,
     corrections,
     embedding,
     exports,
     gallery,
+    grouping,
     labelling,
     links,
     places,
@@ -27,7 +29,18 @@ from medlabel.annotation import (
     teachers,
 )
 from medlabel.annotation.outputs import Outputs
-from medlabel.data.reading.page import Reading
+from medlabel.annotation.request import (
+    AUDIT,
+    CARD,
+    CLUSTERS,
+    CORRECTIONS,
+    LABELS,
+    PAGE,
+    PARQUET,
+    REVIEW,
+    STUDENT,
+    Request,
+)
 from medlabel.errors import MedlabelError
 from medlabel.labels import zeroshot
 
@@ -35,87 +48,16 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
+    from medlabel.annotation.grouping import Groups
+    from medlabel.annotation.labelling import Opinion, Unnamed
     from medlabel.annotation.student_training import Learned
+    from medlabel.data.vectors import Vectors
     from medlabel.teacher import encoder
 
 logger = logging.getLogger("medlabel")
 
 NAMED = 10  # files that are told one by one; the table has all of them
-ARITHMETICS = ("auto", "fp32", "bf16")
-DEVICES = ("auto", "cpu", "cuda")
-VOLUMES = ("slices", "projection")
-LABELS, PARQUET, REVIEW = "labels.csv", "labels.parquet", "review.csv"
-CARD, PAGE, AUDIT = "card.md", "page.html", "audit.csv"
-CORRECTIONS, STUDENT = "corrections.csv", "student.safetensors"
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a person asks for.
-
-    Attributes
-    ----------
-    images
-        A folder, archive, list or file, as `sources.find` has it.
-    out
-        Folder to write.
-    sentences
-        What to say of each class.
-    encoder
-        As `teachers.find` has it; None is the default teacher.
-    reading
-        Windows, and how volumes become images.
-    student
-        The file of a student that labels in the teacher's place; it has its own classes.
-    train_student
-        Whether a student learns the labels.
-    precision
-        Share of the labels that are to be right: images that are less sure get none. None labels
-        all that fit a class.
-    batch_size, arithmetic, device, threads
-        Images a forward pass, its arithmetic (auto, fp32 or bf16), and as `compute.prepare`.
-    workers
-        Processes that decode; 0 decodes in this one.
-    corrections
-        A table of what a person checked.
-    audit
-        How many images chance chooses for a person to check.
-    by_label
-        Whether to make folders of links by label.
-    anyway
-        Whether labels are written even if they are thought to be wrong too often.
-    force
-        Whether files that a person changed are replaced; a copy is kept.
-    cache
-        Folder of embeddings; None is the user's own.
-    """
-
-    images: Path
-    out: Path
-    sentences: Mapping[str, Sequence[str]]
-    encoder: str | None = None
-    reading: Reading = field(default_factory=Reading)
-    student: Path | None = None
-    train_student: bool = False
-    precision: float | None = None
-    batch_size: int = 64
-    arithmetic: str = "auto"
-    device: str = "auto"
-    threads: int = 1
-    workers: int = 0
-    corrections: Path | None = None
-    audit: int | None = None
-    by_label: bool = False
-    anyway: bool = False
-    force: bool = False
-    cache: Path | None = None
-
-    @property
-    def written(self) -> tuple[str, ...]:
-        """Names of the files that a person might change."""
-        audit = (AUDIT,) if self.audit else ()
-        student = (STUDENT,) if self.train_student else ()
-        return (LABELS, PARQUET, REVIEW, CARD, PAGE, *exports.FILES, *audit, *student)
+CALM = ("trusted", "clustered")  # verdicts that ask nobody to look first
 
 
 @dataclass(frozen=True)
@@ -124,8 +66,8 @@ class Thought:
 
     Attributes
     ----------
-    embedded, opinion
-        All files, and labels of their distinct images.
+    embedded, groups, opinion
+        All files, and clusters and labels of their distinct images.
     facts
         What decided on the labels.
     device
@@ -135,14 +77,15 @@ class Thought:
     """
 
     embedded: embedding.Embedded
-    opinion: labelling.Opinion
+    groups: Groups
+    opinion: Opinion | Unnamed
     facts: dict[str, Any]
     device: torch.device
     unknown: Sequence[str] = ()
 
 
 def label(request: Request) -> summaries.Summary:
-    """Label every image, and write the folder of labels.
+    """Label every image, or only group them where no class is given, and write the folder.
 
     Returns
     -------
@@ -153,25 +96,25 @@ def label(request: Request) -> summaries.Summary:
     ------
     MedlabelError
         Before the first image is read: when the target may not be written or was changed by a
-        person, when there are no files, when classes cannot be told apart, or when a student is
-        none or does not go with the other options. After it: when not one image can be read, when
+        person, when there are no files, when classes cannot be told apart, when options do not go
+        together, or when a student is none. After it: when not one image can be read, when
         labels are refused, or when they are too few for a student. Nothing is written then.
     """
     started = time.time()
-    _check(request)
+    request.check()
     given = (request.corrections,) if request.corrections else ()
     outputs = Outputs(request.out, given, request.force)
     outputs.require_unchanged(request.written)
     found = sources.find(request.images, request.out)
-    checked = corrections.read(request.corrections) if request.corrections else {}
+    said = corrections.read(request.corrections) if request.corrections else corrections.Said()
     thought = _by_student(found, request) if request.student else _by_words(found, request)
     embedded, opinion = thought.embedded, thought.opinion
-    if opinion.estimate.verdict == "refused" and not (request.anyway or checked):
+    if opinion.verdict == "refused" and not (request.anyway or said):
         raise MedlabelError(
             f"{request.images}: {opinion.told}; say in other words what the classes are, or give "
             f"--anyway to write these labels all the same."
         )
-    table, choice = _decided(request, thought, checked)
+    table, choice = _decided(request, thought, said)
     learned = _learned(table, found, thought, request)
     if learned is not None:
         table = tables.beside(table, embedded.digests, learned.answers)
@@ -194,42 +137,20 @@ def label(request: Request) -> summaries.Summary:
     return summaries.Summary(table, names, opinion, choice, paths)
 
 
-def _check(request: Request) -> None:
-    for name, given, allowed in (
-        ("arithmetic", request.arithmetic, ARITHMETICS),
-        ("device", request.device, DEVICES),
-        ("volumes", request.reading.volumes, VOLUMES),
-    ):
-        if given not in allowed:
-            raise MedlabelError(f"{name}: {given!r} given, one of {', '.join(allowed)} expected.")
-    classes.require_two(request.sentences)
-    if request.student is not None:
-        _check_alone(request)
-
-
-def _check_alone(request: Request) -> None:
-    """Refuse what goes with a teacher alone."""
-    for option, given, reason in (
-        ("--encoder", request.encoder is not None, "which needs no teacher"),
-        ("--train-student", request.train_student, "which is one already"),
-        ("--precision", request.precision is not None, "of which nothing is estimated"),
-    ):
-        if given:
-            raise MedlabelError(f"{option}: given with --student, {reason}; leave one of them out.")
-
-
 def _decided(
-    request: Request, thought: Thought, checked: Mapping[tuple[str, str], str]
+    request: Request, thought: Thought, said: corrections.Said
 ) -> tuple[pd.DataFrame, abstaining.Choice | None]:
     """Put labels, what is not sure enough, and what a person said into one table."""
-    table, choice = tables.build(thought.embedded, thought.opinion, list(request.sentences)), None
+    embedded, opinion, choice = thought.embedded, thought.opinion, None
+    table = tables.build(embedded, opinion, thought.groups, list(request.sentences))
     if request.precision is not None:
-        choice = abstaining.choose(thought.opinion, request.precision)
-        table = abstaining.apply(table, thought.embedded.digests, choice)
-    known = {**corrections.remembered(request.out / CORRECTIONS, table), **checked}
-    if known:
-        table = corrections.apply(table, known, str(request.corrections or CORRECTIONS))
-    return table, choice
+        assert isinstance(opinion, labelling.Opinion)
+        choice = abstaining.choose(opinion, request.precision)
+        table = abstaining.apply(table, embedded.digests, choice)
+    source = str(request.corrections or CORRECTIONS)
+    before = corrections.remembered(request.out / CORRECTIONS, table)
+    known = before.then(corrections.spread(said, table, source))
+    return corrections.apply(table, known, source), choice
 
 
 def _by_words(found: Sequence[sources.Source], request: Request) -> Thought:
@@ -239,8 +160,8 @@ def _by_words(found: Sequence[sources.Source], request: Request) -> Thought:
     settings = _settings(request, arithmetic)
     embedded = embedding.embed(found, request.reading, loaded, settings)
     _require_images(request.images, embedded)
-    names = list(request.sentences)
-    opinion = labelling.judge(embedded.vectors, described, loaded.logit_scale, names, unknown)
+    groups = _grouped(embedded, described, loaded)
+    opinion = _judged(embedded, groups, described, loaded, list(request.sentences), unknown)
     own = {
         "labelling": labelling.NAME,
         "encoder": loaded.manifest.folder.name,
@@ -248,7 +169,7 @@ def _by_words(found: Sequence[sources.Source], request: Request) -> Thought:
         "logit_scale": round(loaded.logit_scale, 6),
     }
     facts = _facts(request, settings, loaded.device, own)
-    return Thought(embedded, opinion, facts, loaded.device, unknown)
+    return Thought(embedded, groups, opinion, facts, loaded.device, unknown)
 
 
 def _by_student(found: Sequence[sources.Source], request: Request) -> Thought:
@@ -267,7 +188,9 @@ def _by_student(found: Sequence[sources.Source], request: Request) -> Thought:
         "student_origin": student.facts.origin,
     }
     facts = _facts(request, settings, device, own)
-    return Thought(embedded, student_labelling.opinion(embedded.vectors), facts, device)
+    groups = student_labelling.groups(embedded.vectors, embedded.digests)
+    opinion = student_labelling.opinion(embedded.vectors)
+    return Thought(embedded, groups, opinion, facts, device)
 
 
 def _learned(
@@ -288,11 +211,13 @@ def _learned(
     )
 
 
-def _prepared(folder: Path, request: Request) -> tuple[encoder.Encoder, Any, list[str]]:
+def _prepared(folder: Path, request: Request) -> tuple[encoder.Encoder, Vectors, list[str]]:
     """Return the encoder, what it says of the classes, and those whose words it never learnt."""
     from medlabel.teacher import encoder, locked, words
 
     loaded = encoder.load(folder, compute.prepare(request.device, request.threads))
+    if not request.sentences:
+        return loaded, np.empty((0, loaded.manifest.dimension), np.float32), []
     described = words.class_embeddings(loaded, list(request.sentences.values()))
     zeroshot.require_distinct(described, list(request.sentences))
     manifest = loaded.manifest
@@ -301,6 +226,26 @@ def _prepared(folder: Path, request: Request) -> tuple[encoder.Encoder, Any, lis
             "%s was trained on drawn phantoms alone: of real images its labels say little", folder
         )
     return loaded, described, list(words.check(loaded, request.sentences))
+
+
+def _grouped(embedded: embedding.Embedded, words: Vectors, loaded: encoder.Encoder) -> Groups:
+    by_words = np.empty((len(embedded.digests), 0), np.float32)
+    if len(words):
+        by_words = zeroshot.probabilities(embedded.vectors, words, loaded.logit_scale)
+    return grouping.find(embedded.vectors, embedded.digests, by_words)
+
+
+def _judged(
+    embedded: embedding.Embedded,
+    groups: Groups,
+    words: Vectors,
+    loaded: encoder.Encoder,
+    names: Sequence[str],
+    unknown: Sequence[str],
+) -> Opinion | Unnamed:
+    if not names:
+        return labelling.Unnamed(groups.margins)
+    return labelling.judge(embedded.vectors, words, loaded.logit_scale, names, unknown)
 
 
 def _settings(request: Request, arithmetic: Literal["fp32", "bf16"]) -> embedding.Settings:
@@ -343,15 +288,19 @@ def _facts(
 
 def _write(staging: Path, table: pd.DataFrame, request: Request, facts: Mapping[str, Any]) -> None:
     names = list(request.sentences)
-    public = table.drop(columns="digest")
+    public = table.drop(columns=list(tables.PRIVATE))
     _write_csv(staging / LABELS, public)
     public.to_parquet(staging / PARQUET, index=False, compression="zstd")
     _write_csv(staging / REVIEW, tables.review(table, names))
+    _write_csv(staging / CLUSTERS, grouping.summary(table, names))
     checked = corrections.saved(table)
     if len(checked):
         _write_csv(staging / CORRECTIONS, checked)
     if request.audit:
         _write_csv(staging / AUDIT, corrections.audit_table(table, request.audit))
+    if request.audit_clusters:
+        chosen = corrections.cluster_audit_table(table, request.audit_clusters)
+        _write_csv(staging / AUDIT, chosen)
     apart = ("prompts", "versions")
     shown = {
         name: value for name, value in facts.items() if name not in apart and value is not None
@@ -360,8 +309,7 @@ def _write(staging: Path, table: pd.DataFrame, request: Request, facts: Mapping[
         table,
         request.sentences,
         {**shown, **record.versions()},
-        corrections.accuracy(table),
-        corrections.audited(table),
+        corrections.judged(table),
     )
     (staging / CARD).write_text(told, encoding="utf-8")
 
@@ -377,10 +325,10 @@ def _write_csv(path: Path, table: pd.DataFrame) -> None:
 
 
 def _tell_thoughts(
-    opinion: labelling.Opinion, choice: abstaining.Choice | None, learned: Learned | None
+    opinion: Opinion | Unnamed, choice: abstaining.Choice | None, learned: Learned | None
 ) -> None:
-    trusted = opinion.estimate.verdict == "trusted"
-    logger.log(logging.INFO if trusted else logging.WARNING, "%s", opinion.told)
+    level = logging.INFO if opinion.verdict in CALM else logging.WARNING
+    logger.log(level, "%s", opinion.told)
     for one in (choice, learned):
         if one is not None:
             logger.info("%s", one.told)
@@ -397,10 +345,12 @@ def _tell(
         logger.warning("%s: %s", row.file, row.note)
     if len(bad) > NAMED:
         logger.warning("%d more files could not be read: see the column note", len(bad) - NAMED)
-    checked = corrections.accuracy(table)
-    if checked.checked:
-        logger.info("teacher, of the checked images: %s", checked.told())
-    if request.audit:
+    judged = corrections.judged(table)
+    if judged.checked.checked:
+        logger.info("teacher, of the checked images: %s", judged.checked.told())
+    if judged.by_clusters:
+        logger.info("teacher, of all images: %s", judged.by_clusters.told())
+    if request.audit or request.audit_clusters:
         logger.info(
             "audit: write the right label, or y, into the column correction of %s, then give it "
             "as --corrections",

@@ -46,13 +46,58 @@ class Opinion:
     labeller: Labeller
 
     @property
+    def stray(self) -> npt.NDArray[np.bool_]:
+        """Which images fit no class, (n,)."""
+        return self.estimate.stray
+
+    @property
+    def verdict(self) -> str:
+        """Whether to use the labels."""
+        return self.estimate.verdict
+
+    @property
+    def reason(self) -> str:
+        """Why, in a line."""
+        return self.estimate.reason
+
+    @property
     def told(self) -> str:
         """What is thought of the labels, in a line."""
         found = self.estimate
         return (
-            f"{found.verdict}: {found.reason}; estimated accuracy {found.accuracy:.1%} (90 % "
+            f"{self.verdict}: {self.reason}; estimated accuracy {found.accuracy:.1%} (90 % "
             f"interval {found.low:.1%} to {found.high:.1%})"
         )
+
+
+@dataclass(frozen=True)
+class Unnamed:
+    """What is seen of n images without words; as `Opinion`, but that no class is named.
+
+    Attributes
+    ----------
+    margins
+        float64 of shape (n,): how much nearer, squared, the first centre is than the second.
+    """
+
+    margins: npt.NDArray[np.float64]
+    verdict: str = "clustered"
+    reason: str = "no words were given; a person names the clusters"
+
+    @property
+    def probabilities(self) -> Vectors:
+        """Of no class: float32 of shape (n, 0)."""
+        return np.empty((len(self.margins), 0), np.float32)
+
+    @property
+    def stray(self) -> npt.NDArray[np.bool_]:
+        """No image fits less than others where there is no class, (n,)."""
+        return np.zeros(len(self.margins), bool)
+
+    @property
+    def told(self) -> str:
+        """What is thought of the images, in a line."""
+        return f"{self.verdict}: {self.reason}"
 
 
 def judge(

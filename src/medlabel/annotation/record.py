@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from medlabel import __version__
 from medlabel.annotation import tables
-from medlabel.annotation.corrections import Accuracy
+from medlabel.annotation.corrections import Judged
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,8 +28,7 @@ def card(
     table: pd.DataFrame,
     sentences: Mapping[str, Sequence[str]],
     facts: Mapping[str, Any],
-    checked: Accuracy,
-    audited: Accuracy,
+    judged: Judged,
 ) -> str:
     """Write what was done, how right it is thought to be, and the limits, in Markdown.
 
@@ -37,13 +36,14 @@ def card(
     """
     counts = Counter(table["label"].tolist())
     lines = ["# Labels of a folder of images", "", tables.told(table, list(sentences)) + ".", ""]
-    lines += ["| class | images | mean probability | said of it |", "|---|---:|---:|---|"]
+    if sentences:
+        lines += ["| class | images | mean probability | said of it |", "|---|---:|---:|---|"]
     for name, said in sentences.items():
         own = table.loc[table["teacher"] == name, f"p_{name}"]
         mean = f"{own.mean():.3f}" if len(own) else "–"
         lines.append(f"| {_cell(name)} | {counts[name]} | {mean} | {_cell('; '.join(said))} |")
     lines += ["", "## How right it is thought to be", "", _cell(str(facts["verdict"])) + "."]
-    lines += ["", *_right(checked, audited), ""]
+    lines += ["", *_right(judged), ""] if sentences else [""]
     lines += ["## How it was made", ""]
     made = {name: value for name, value in facts.items() if name != "verdict"}
     lines += [f"- {_cell(name)}: {_cell(str(value))}" for name, value in made.items()]
@@ -61,15 +61,15 @@ LIMITS = (
 )
 
 
-def _right(checked: Accuracy, audited: Accuracy) -> list[str]:
-    if not checked.checked:
+def _right(judged: Judged) -> list[str]:
+    if not judged.checked.checked:
         return [
-            "No image was checked by a person. `--audit 50` chooses images to check; give the "
-            "filled table back as `--corrections`."
+            "No image was checked by a person. `--audit 50` or `--audit-clusters 3` chooses images "
+            "to check; give the filled table back as `--corrections`."
         ]
-    found = [f"Of the images that a person checked, the teacher had {checked.told()}."]
-    if audited.checked:
-        found.append(f"Of those, chance chose some; for all images they say: {audited.told()}.")
+    found = [f"Of the images that a person checked, the teacher had {judged.checked.told()}."]
+    if told := judged.for_all():
+        found.append(f"Of those, chance chose some; for all images they say: {'; '.join(told)}.")
     else:
         found.append("They were not chosen by chance, so that this does not hold for the others.")
     return found

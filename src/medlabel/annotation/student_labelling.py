@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medlabel import files, fingerprint
-from medlabel.annotation import embedding, labelling, students
+from medlabel.annotation import embedding, grouping, labelling, students
 from medlabel.annotation.labelling import Opinion
 from medlabel.data.pixels import Pixels
 from medlabel.data.vectors import Vectors
@@ -31,7 +31,7 @@ class ByStudent(Opinion):
     @property
     def told(self) -> str:
         """What is thought of the labels, in a line."""
-        return f"{self.estimate.verdict}: {self.estimate.reason}"
+        return f"{self.verdict}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,12 @@ def opinion(chances: Vectors) -> ByStudent:
         reason=REASON,
     )
     return ByStudent(chances, labelling.margins_of(chances), estimate, _AsTheyAre())
+
+
+def groups(chances: Vectors, digests: Sequence[str]) -> grouping.Groups:
+    """Group images by a student's probabilities, float32 (n, classes), as `grouping.find` does."""
+    # The roots of probabilities are a vector of length 1.
+    return grouping.find(np.sqrt(chances), digests, chances)
 
 
 class _AsTheyAre:

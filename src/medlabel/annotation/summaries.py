@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from medlabel.annotation import tables
 from medlabel.annotation.abstaining import Choice
-from medlabel.annotation.labelling import Opinion
+from medlabel.annotation.labelling import Opinion, Unnamed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +35,7 @@ class Summary:
 
     table: pd.DataFrame
     classes: Sequence[str]
-    opinion: Opinion
+    opinion: Opinion | Unnamed
     choice: Choice | None
     paths: Mapping[str, Path]
 
@@ -43,26 +43,31 @@ class Summary:
         """Return what JSON may hold; None stands where nothing is estimated."""
         labels = Counter(self.table["label"].tolist())
         without = labels.pop("", 0)
-        statuses = Counter(self.table.loc[self.table["label"] == "", "status"].tolist())
-        estimate = self.opinion.estimate
+        reasons = tables.reasons(self.table)[self.table["label"] == ""]
+        statuses = Counter(self.table["status"].tolist())
         return {
             "images": {
                 "labelled": len(self.table) - without,
-                "duplicates": int((self.table["status"] == tables.DUPLICATE).sum()),
-                "checked": int((self.table["status"] == tables.CHECKED).sum()),
+                "duplicates": statuses[tables.DUPLICATE],
+                "checked": statuses[tables.CHECKED],
+                "checked_by_cluster": statuses[tables.IN_CLUSTER],
                 "by_label": {**dict.fromkeys(self.classes, 0), **labels},
-                "without_label": dict(sorted(statuses.items())),
+                "without_label": dict(sorted(Counter(reasons.tolist()).items())),
             },
-            "verdict": estimate.verdict,
-            "reason": estimate.reason,
-            "estimate": {
-                "accuracy": _number(estimate.accuracy),
-                "low": _number(estimate.low),
-                "high": _number(estimate.high),
-            },
+            "verdict": self.opinion.verdict,
+            "reason": self.opinion.reason,
+            "estimate": _estimated(self.opinion),
             "precision": None if self.choice is None else _chosen(self.choice),
             "files": {name: str(path) for name, path in self.paths.items()},
         }
+
+
+def _estimated(opinion: Opinion | Unnamed) -> dict[str, float | None]:
+    if isinstance(opinion, Unnamed):
+        return dict.fromkeys(("accuracy", "low", "high"))
+    found = opinion.estimate
+    numbers = {"accuracy": found.accuracy, "low": found.low, "high": found.high}
+    return {name: _number(value) for name, value in numbers.items()}
 
 
 def _chosen(choice: Choice) -> dict[str, float | None]:

@@ -46,6 +46,12 @@ def label(
     audit: Annotated[
         int | None, typer.Option(min=1, help="Let chance choose so many images to check.")
     ] = None,
+    audit_clusters: Annotated[
+        int | None, typer.Option(min=1, help="Let chance choose so many images of each cluster.")
+    ] = None,
+    clusters_only: Annotated[
+        bool, typer.Option("--clusters-only", help="Group images without words, to be named later.")
+    ] = False,
     by_label: Annotated[
         bool, typer.Option("--by-label", help="Make folders by label, of links.")
     ] = False,
@@ -84,18 +90,19 @@ def label(
     """Label images by words alone, or by a student; needs no params.yaml and no training."""
     from medlabel.annotation import abstaining
     from medlabel.annotation import label as labelling
+    from medlabel.annotation.request import Request
     from medlabel.data.reading import windows
     from medlabel.data.reading.page import Reading
 
     share = None if precision is None else abstaining.parse(precision)
-    sentences = _sentences(classes, words, student)
+    sentences = _sentences(classes, words, student, clusters_only)
     if target is not None:
         raise MedlabelError(
             f"--target {target}: replaced by --out FOLDER, which holds labels.csv and more."
         )
     cores = threads or _cores()
     done = labelling.label(
-        labelling.Request(
+        Request(
             images=images,
             out=out,
             sentences=sentences,
@@ -111,6 +118,7 @@ def label(
             workers=cores,
             corrections=corrections,
             audit=audit,
+            audit_clusters=audit_clusters,
             by_label=by_label,
             anyway=anyway,
             force=force,
@@ -121,12 +129,16 @@ def label(
 
 
 def _sentences(
-    classes: str | None, words: Path | None, student: Path | None
+    classes: str | None, words: Path | None, student: Path | None, clusters_only: bool
 ) -> Mapping[str, Sequence[str]]:
-    """Return what is said of each class; of a student's, nothing."""
+    """Return what is said of each class; of a student's, nothing. Clusters alone need none."""
     from medlabel.annotation import classes as naming
     from medlabel.annotation import students
 
+    if clusters_only:
+        if classes or words:
+            raise MedlabelError("label: give either --classes or --clusters-only.")
+        return {}
     if student is None:
         return naming.read(classes, words)
     own = students.read(student).classes

@@ -209,12 +209,17 @@ def pseudolabel(
     if taught is None:
         raise MedlabelError("labels: true labels are not made by a teacher.")
     encoder, prompts, labelling = taught
+    settings = chosen(labelling, params.labellings, "labellings")
+    space = params.space_of(labelling)
     label.write(
         pool=Path(layout.pool_of(images)),
         embeddings=Path(layout.embeddings(parameters.pool_name(images), encoder.name)),
         words=Path(layout.words(encoder.name, prompts)),
         reference=str(encoder),
         mixture=chosen(images, params.every_mixture, "images"),
-        settings=chosen(labelling, params.labellings, "labellings"),
+        settings=settings,
         target=Path(layout.labels(images, labels)),
+        space=None
+        if space is None
+        else (Path(layout.embeddings(parameters.pool_name(images), space.name)), str(space)),
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from medlabel import files
 from medlabel.data import mixtures, vectors
-from medlabel.labels import methods
+from medlabel.labels import evidence, methods
 
 if TYPE_CHECKING:
     from medlabel.params import AnyLabelling, Mixture
@@ -23,6 +23,7 @@ def write(
     mixture: Mixture,
     settings: AnyLabelling,
     target: Path,
+    space: tuple[Path, str] | None = None,
 ) -> None:
     """Label every image of a mixture, by what is learnt from those of the role train alone.
 
@@ -41,6 +42,8 @@ def write(
         The parquet table to write: role, dataset, split, row, label (int8; the truth, which is
         copied for scoring and otherwise unused), pseudolabel (int8) and ``p_<class>`` (float32)
         for each class.
+    space
+        Another table of embeddings and its column, in which images are compared too.
 
     Raises
     ------
@@ -54,6 +57,9 @@ def write(
     described, own_scale = vectors.read_words(words, reference, classes)
     images = vectors.read_embeddings(embeddings, reference, table)
     scale = settings.logit_scale or own_scale
+    if space is not None:
+        others = vectors.read_embeddings(*space, table)
+        images, described, scale = evidence.compared_in(images, described, scale, others)
     known = images[(table["role"] == "train").to_numpy()]
     found = methods.fit(settings, known, described, scale, classes).predict(images)
     # argmax takes the first of equals: ties go to the lower class index.

@@ -20,6 +20,10 @@ class Labelling(Part):
     logit_scale: float | None = Field(
         gt=0, le=1000, description="Factor on cosines before softmax; null takes the encoder's own."
     )
+    space: str | None = Field(
+        description="Encoder in whose embeddings images are compared, beside those that the words "
+        "belong to; null: in these alone."
+    )
     top_k: Count | None = Field(
         description="Train on so many images a class, those most sure of it; null takes all."
     )

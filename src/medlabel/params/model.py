@@ -172,6 +172,8 @@ class Params(Section):
     def _check_teacher(self, where: str, cell: Cell) -> None:
         _require(str(cell.prompts), self.prompts, f"{where}.prompts")
         _require(str(cell.labelling), self.labellings, f"{where}.labelling")
+        for space in self._spaces(cell):
+            self._check_encoder(f"labellings.{cell.labelling}.space", space)
         if cell.images not in self.every_mixture:
             raise ValueError(
                 f"{where}.images: {cell.images!r} given with an encoder, a mixture (which names "
@@ -353,13 +355,22 @@ class Params(Section):
             arms[arm] = list({one.name: one for one in repeated}.values())
         return arms
 
+    def space_of(self, labelling: str) -> EncoderReference | None:
+        """Return the encoder in whose embeddings a labelling compares images, if it names one."""
+        space = self.labellings[labelling].space
+        return None if space is None else EncoderReference.parse(space)
+
+    def _spaces(self, cell: Cell) -> list[EncoderReference]:
+        found = None if cell.labelling is None else self.space_of(cell.labelling)
+        return [] if found is None else [found]
+
     def teachers(self, encoder: str, images: str | None = None) -> list[EncoderReference]:
         """Return the weights of an encoder that studies use, on a part of `mixtures` or on any."""
         found = {
             str(teacher): teacher
             for cells in self.grids.values()
             for cell in cells
-            for teacher in cell.teachers
+            for teacher in (*cell.teachers, *self._spaces(cell))
             if teacher.name == encoder and images in (None, pool_name(cell.images))
         }
         return sorted(found.values(), key=lambda one: (one.run, one.step or 0))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -243,10 +243,18 @@ def write_all(
     from joblib import Parallel, delayed
 
     drawn = Parallel(n_jobs=threads, return_as="generator_unordered")(
-        delayed(write)(*one, seed) for one in wanted
+        delayed(_write_alone)(*one, seed) for one in wanted
     )
     for _ in progress.track(drawn, "draw phantoms", len(wanted)):
         pass
+
+
+def _write_alone(*given: Any) -> None:
+    """Write one kind on one thread: images are too small to share."""
+    import torch
+
+    torch.set_num_threads(1)
+    write(*given)
 
 
 def _channels_last(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
