@@ -18,6 +18,7 @@ from medlabel.annotation import (
     gallery,
     labelling,
     links,
+    naming,
     places,
     record,
     sources,
@@ -132,7 +133,15 @@ def label(request: Request) -> pd.DataFrame:
     if not embedded.digests:
         _refuse(request.images, embedded)
     names = list(request.sentences)
-    opinion = labelling.judge(embedded.vectors, described, loaded.logit_scale, names, unknown)
+    opinion = labelling.judge(
+        embedded.vectors,
+        described,
+        loaded.logit_scale,
+        names,
+        unknown,
+        naming.swapped(loaded, request.sentences, described),
+        embedded.properties(),
+    )
     if opinion.estimate.verdict == "refused" and not (request.anyway or checked):
         raise MedlabelError(
             f"{request.images}: {opinion.told}; say in other words what the classes are, or give "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
@@ -13,9 +13,10 @@ import numpy.typing as npt
 from medlabel.annotation import places
 from medlabel.data.vectors import Vectors
 from medlabel.errors import MedlabelError
-from medlabel.labels import estimate, methods
+from medlabel.labels import estimate, methods, sources
 from medlabel.labels.estimate import Estimate
 from medlabel.labels.evidence import Labeller
+from medlabel.labels.sources import Property
 
 if TYPE_CHECKING:
     from medlabel.params import Clusters
@@ -61,6 +62,8 @@ def judge(
     logit_scale: float,
     classes: Sequence[str],
     unknown: Sequence[str] = (),
+    swapped: Sequence[str] = (),
+    properties: Sequence[Property] = (),
 ) -> Opinion:
     """Label images: clusters of them are named by words.
 
@@ -75,7 +78,16 @@ def judge(
     classes
         Their names.
     unknown
-        Those of whose words the encoder learnt none: such labels are never trusted.
+        Those of whose words the encoder learnt none.
+    swapped
+        Those whose names say what is said of another one of them.
+    properties
+        What images are, whatever they show, so that clusters that follow a scanner are seen.
+
+    Returns
+    -------
+    Opinion
+        Labels of unknown or swapped classes, or of images from two sources, are never trusted.
 
     Raises
     ------
@@ -85,10 +97,30 @@ def judge(
     labeller = methods.fit(_settings(), embeddings, words, logit_scale, classes)
     chances = labeller.predict(embeddings)
     right = estimate.estimate(embeddings, words, logit_scale, classes, chances, chances)
-    if unknown and right.verdict == "trusted":
-        reason = f"the teacher learnt none of the words of {', '.join(unknown)}"
-        right = replace(right, verdict="check", reason=reason)
-    return Opinion(chances, margins_of(chances), right, labeller)
+    labels = chances.argmax(axis=1)
+    split = sources.find(properties, embeddings, words, labels, ~right.stray)
+    doubts = list(_doubts(unknown, swapped, split))
+    return Opinion(chances, margins_of(chances), _doubted(right, doubts), labeller)
+
+
+def _doubts(
+    unknown: Sequence[str], swapped: Sequence[str], split: sources.Split | None
+) -> Iterator[str]:
+    if unknown:
+        yield f"the teacher learnt none of the words of {', '.join(unknown)}"
+    if swapped:
+        yield f"the names {' and '.join(swapped)} say what is said of the other one"
+    if split:
+        yield split.told()
+
+
+def _doubted(right: Estimate, doubts: Sequence[str]) -> Estimate:
+    """Trust labels no more that there are doubts of."""
+    if not doubts:
+        return right
+    if right.verdict == "trusted":
+        return replace(right, verdict="check", reason="; ".join(doubts))
+    return replace(right, reason="; ".join([right.reason, *doubts]))
 
 
 @cache
