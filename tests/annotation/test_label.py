@@ -17,11 +17,12 @@ import torch
 from PIL import Image
 
 from medlabel import files
-from medlabel.annotation import embedding, labelling, sources
+from medlabel.annotation import embedding, labelling, naming, sources
 from medlabel.annotation.label import Request, label
 from medlabel.data.reading import images as reading
 from medlabel.errors import MedlabelError
-from medlabel.labels import estimate
+from medlabel.labels import estimate, prompts
+from medlabel.labels import sources as origins
 from medlabel.randomness import stream
 from medlabel.teacher import encoder, runtime, tower, words
 
@@ -514,3 +515,62 @@ def test_words_that_the_teacher_never_heard_are_not_trusted(
     )
     assert "trusted: " not in caplog.text
     assert "check: the teacher learnt none of the words of bosom" in caplog.text
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(1.0, "check"), (0.5, "refused")])
+def test_images_of_two_sources_are_not_trusted(
+    run: Run,
+    images: Path,
+    thought: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    share: float,
+    verdict: str,
+) -> None:
+    thought(share)
+    seen = {}
+
+    def find(properties: list[origins.Property], *_: object) -> origins.Split:
+        seen.update({one.what: one for one in properties})
+        return origins.Split("sharpness", 0.4, 9.0)
+
+    monkeypatch.setattr(origins, "find", find)
+    run()
+    run()  # what was measured is remembered
+    card = (tmp_path / "labels" / "card.md").read_text()
+    assert f"{verdict}: " in card
+    assert "differ in sharpness (40% of them stand apart)" in card
+    assert np.exp(seen["width"].values) == pytest.approx([28, 30, 14])  # a.jpg, b.png, deeper/c.PNG
+    assert seen["folder"].values.tolist() in ([1, 1, 0], [0, 0, 1])
+
+
+def test_sentences_under_the_wrong_name_are_not_trusted(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sure = replace(estimate.judged(1.0, 1.0, np.zeros(3, bool)), verdict="trusted")
+    monkeypatch.setattr(estimate, "estimate", lambda *_: sure)
+    monkeypatch.setattr(naming, "swapped", lambda *_: ("chest", "retina"))
+    run()
+    card = (tmp_path / "labels" / "card.md").read_text()
+    assert "check: the names chest and retina say what is said of the other one" in card
+
+
+def test_sentences_are_weighed_if_asked_for(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    said = {"chest": ["a chest", "the chest"], "retina": ["a retina", "an eye"]}
+    shapes = []
+
+    def weights(images: np.ndarray, each: np.ndarray) -> np.ndarray:
+        shapes.append((images.shape, each.shape))
+        return np.array([1.0, 0.0])
+
+    monkeypatch.setattr(prompts, "weights", weights)
+    weighed = run(sentences=said, weigh=True)
+    first = run(sentences={name: some[:1] for name, some in said.items()}, out=tmp_path / "first")
+    assert [row["p_chest"] for row in weighed] == [row["p_chest"] for row in first]
+    ((images, each),) = shapes
+    assert each == (2, 2, images[1])
+    assert json.loads((tmp_path / "labels" / "run.json").read_text())["sentences"] == "weighed"
+    with pytest.raises(MedlabelError, match="weigh: 1, 2 sentences of a class given"):
+        run(weigh=True)

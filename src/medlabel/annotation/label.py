@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from medlabel import compute
 from medlabel.annotation import (
     classes,
@@ -27,8 +29,9 @@ from medlabel.annotation import (
 )
 from medlabel.annotation.outputs import Outputs
 from medlabel.data.reading.page import Reading
+from medlabel.data.vectors import Vectors
 from medlabel.errors import MedlabelError
-from medlabel.labels import zeroshot
+from medlabel.labels import prompts, zeroshot
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,6 +75,8 @@ class Request:
         How many images chance chooses for a person to check.
     by_label
         Whether to make folders of links by label.
+    weigh
+        Whether sentences weigh more that tell these images apart (`medlabel.labels.prompts`).
     anyway
         Whether labels are written even if they are thought to be wrong too often.
     force
@@ -93,6 +98,7 @@ class Request:
     corrections: Path | None = None
     audit: int | None = None
     by_label: bool = False
+    weigh: bool = False
     anyway: bool = False
     force: bool = False
     cache: Path | None = None
@@ -133,6 +139,8 @@ def label(request: Request) -> pd.DataFrame:
     if not embedded.digests:
         _refuse(request.images, embedded)
     names = list(request.sentences)
+    if request.weigh:
+        described = prompts.weighted(embedded.vectors, _each(loaded, request.sentences))
     opinion = labelling.judge(
         embedded.vectors,
         described,
@@ -175,6 +183,12 @@ def _check(request: Request) -> None:
         if given not in allowed:
             raise MedlabelError(f"{name}: {given!r} given, one of {', '.join(allowed)} expected.")
     classes.require_two(request.sentences)
+    counts = {len(said) for said in request.sentences.values()}
+    if request.weigh and (len(counts) > 1 or counts == {1}):
+        raise MedlabelError(
+            f"weigh: {', '.join(map(str, sorted(counts)))} sentences of a class given; as many of "
+            f"every class, and at least two, expected."
+        )
 
 
 def _prepared(folder: Path, request: Request) -> tuple[encoder.Encoder, Any, list[str]]:
@@ -190,6 +204,14 @@ def _prepared(folder: Path, request: Request) -> tuple[encoder.Encoder, Any, lis
             "%s was trained on drawn phantoms alone: of real images its labels say little", folder
         )
     return loaded, described, list(words.check(loaded, request.sentences))
+
+
+def _each(loaded: encoder.Encoder, sentences: Mapping[str, Sequence[str]]) -> Vectors:
+    """Return the first sentence of every class, the second, and so on."""
+    from medlabel.teacher import words
+
+    said = zip(*sentences.values(), strict=True)
+    return np.stack([words.class_embeddings(loaded, [[one] for one in some]) for some in said])
 
 
 def _settings(request: Request, loaded: encoder.Encoder) -> embedding.Settings:
@@ -218,6 +240,7 @@ def _facts(
     window = request.reading.window
     return {
         "labelling": labelling.NAME,
+        "sentences": "weighed" if request.weigh else "meant",
         "encoder": loaded.manifest.folder.name,
         "encoder_sha256": loaded.manifest.weights_sha256,
         "logit_scale": round(loaded.logit_scale, 6),

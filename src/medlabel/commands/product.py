@@ -41,6 +41,9 @@ def label(
     by_label: Annotated[
         bool, typer.Option("--by-label", help="Make folders by label, of links.")
     ] = False,
+    weigh: Annotated[
+        bool, typer.Option("--weigh", help="Weigh sentences by how they tell the images apart.")
+    ] = False,
     window: Annotated[
         str, typer.Option(help="Intensities shown, where there are more than 8 bits: LOW,HIGH.")
     ] = "auto",
@@ -87,6 +90,7 @@ def label(
             corrections=corrections,
             audit=audit,
             by_label=by_label,
+            weigh=weigh,
             anyway=anyway,
             force=force,
         )
