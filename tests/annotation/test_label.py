@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from medlabel import files
-from medlabel.annotation import embedding, labelling, naming, sources
+from medlabel.annotation import corrections, embedding, labelling, naming, sources
 from medlabel.annotation.label import Request, label
 from medlabel.data.reading import images as reading
 from medlabel.errors import MedlabelError
@@ -574,3 +574,26 @@ def test_sentences_are_weighed_if_asked_for(
     assert json.loads((tmp_path / "labels" / "run.json").read_text())["sentences"] == "weighed"
     with pytest.raises(MedlabelError, match="weigh: 1, 2 sentences of a class given"):
         run(weigh=True)
+
+
+@pytest.mark.parametrize(
+    ("right", "checked", "before", "after"),
+    [
+        (50, 50, "check", "trusted"),
+        (47, 50, "refused", "trusted"),
+        (5, 5, "check", "check"),
+        (3, 3, "trusted", "trusted"),
+        (0, 0, "trusted", "trusted"),
+        (39, 50, "trusted", "check"),
+        (20, 50, "trusted", "refused"),
+    ],
+)
+def test_images_that_a_person_checked_decide_where_they_can(
+    right: int, checked: int, before: str, after: str
+) -> None:
+    found = replace(estimate.judged(0.9, 0.9, np.zeros(99, bool)), verdict=before)
+    opinion = labelling.Opinion(np.ones((99, 2)) / 2, np.zeros(99), found, None)
+    judged = labelling.checked(opinion, corrections.Accuracy.of(right, checked))
+    assert judged.estimate.verdict == after
+    if before != after:
+        assert f"of the images that chance chose, {right} of {checked} right" in judged.told

@@ -159,6 +159,7 @@ def label(request: Request) -> pd.DataFrame:
     checked = {**corrections.remembered(request.out / CORRECTIONS, table), **checked}
     if checked:
         table = corrections.apply(table, checked, str(request.corrections or CORRECTIONS))
+        opinion = labelling.checked(opinion, corrections.audited(table))
     facts = {**_facts(request, loaded, settings), "unknown_words": unknown}
     facts["verdict"] = opinion.told
     times = {"started": started, "seconds": round(time.time() - started, 3)}

@@ -19,6 +19,7 @@ from medlabel.labels.evidence import Labeller
 from medlabel.labels.sources import Property
 
 if TYPE_CHECKING:
+    from medlabel.annotation.corrections import Accuracy
     from medlabel.params import Clusters
 
 NAME = "clusters"  # of params.yaml
@@ -121,6 +122,26 @@ def _doubted(right: Estimate, doubts: Sequence[str]) -> Estimate:
     if right.verdict == "trusted":
         return replace(right, verdict="check", reason="; ".join(doubts))
     return replace(right, reason="; ".join([right.reason, *doubts]))
+
+
+def checked(opinion: Opinion, audited: Accuracy) -> Opinion:
+    """Let images that chance chose and a person checked decide, where they are enough to.
+
+    They are held to the bounds that estimates are held to. Until they speak clearly, for the labels
+    or against them, the verdict stays.
+    """
+    if not audited.checked:
+        return opinion
+    share = audited.right / audited.checked
+    verdict: estimate.Verdict
+    if share >= estimate.TRUSTED and audited.low >= estimate.REFUSED:
+        verdict = "trusted"
+    elif audited.high < estimate.TRUSTED:
+        verdict = "refused" if share < estimate.REFUSED else "check"
+    else:
+        return opinion
+    reason = f"of the images that chance chose, {audited.told()}"
+    return replace(opinion, estimate=replace(opinion.estimate, verdict=verdict, reason=reason))
 
 
 @cache
