@@ -13,7 +13,7 @@ import numpy.typing as npt
 from medlabel.annotation import places
 from medlabel.data.vectors import Vectors
 from medlabel.errors import MedlabelError
-from medlabel.labels import estimate, methods, sources
+from medlabel.labels import estimate, methods, sources, zeroshot
 from medlabel.labels.estimate import Estimate
 from medlabel.labels.evidence import Labeller
 from medlabel.labels.sources import Property
@@ -66,7 +66,7 @@ def judge(
     swapped: Sequence[str] = (),
     properties: Sequence[Property] = (),
 ) -> Opinion:
-    """Label images: clusters of them are named by words.
+    """Label images: clusters of them are named by words, or images where clusters follow a source.
 
     Parameters
     ----------
@@ -95,11 +95,16 @@ def judge(
     MedlabelError
         When two classes have the same words for the encoder.
     """
-    labeller = methods.fit(_settings(), embeddings, words, logit_scale, classes)
+    given = embeddings, words, logit_scale, classes
+    labeller = methods.fit(_settings(), *given)
     chances = labeller.predict(embeddings)
-    right = estimate.estimate(embeddings, words, logit_scale, classes, chances, chances)
-    labels = chances.argmax(axis=1)
-    split = sources.find(properties, embeddings, words, labels, ~right.stray)
+    right = estimate.estimate(*given, chances, chances)
+    alone = zeroshot.ByWords(words, logit_scale)
+    by_words, labels = alone.predict(embeddings), chances.argmax(axis=1)
+    split = sources.find(properties, embeddings, labels, by_words, ~right.stray)
+    if split:
+        right = estimate.estimate(*given, by_words, chances)
+        labeller, chances = alone, by_words
     doubts = list(_doubts(unknown, swapped, split))
     return Opinion(chances, margins_of(chances), _doubted(right, doubts), labeller)
 

@@ -1,4 +1,4 @@
-"""What an image is, whatever it shows: size, border, brightness, contrast, sharpness, noise.
+"""What an image is, whatever it shows: size, colour, border, contrast, sharpness, noise.
 
 Images of another scanner, export or crop differ in these, and clusters may follow them.
 """
@@ -18,12 +18,10 @@ NAMES = (
     "height",
     "colour",
     "border",
-    "black level",
-    "white level",
-    "brightness",
     "contrast",
     "sharpness",
     "noise",
+    "contrast and noise",
 )
 
 
@@ -40,9 +38,10 @@ def look(pixels: Pixels) -> tuple[float, ...]:
     tuple of float
         In the order of `NAMES`. Width and height: logarithms of pixels. Colour: mean
         difference of the channels. Border: mean over the sides of the part of the edge that is of
-        one grey level. Of what is within: 1st and 99th percentile, mean (grey levels), logarithms
-        of the standard deviation, of the Laplacian's standard deviation over it, and of the noise
-        (Immerkær, *Computer Vision and Image Understanding* 64:300, 1996).
+        one grey level. Of what is within, logarithms: of the standard deviation, of the Laplacian's
+        standard deviation over it, of the noise (Immerkær, *Computer Vision and Image
+        Understanding* 64:300, 1996), and the mean of the first and the third, which a scale of
+        grey levels changes most clearly.
     """
     height, width = pixels.shape[:2]
     step = max(1, max(height, width) // EDGE)
@@ -51,20 +50,18 @@ def look(pixels: Pixels) -> tuple[float, ...]:
     grey = luma(seen) if seen.ndim == 3 else seen
     sides, inner = _framed(grey)
     wide = inner.astype(np.float32)
-    black, white = np.percentile(wide, [1, 99])
-    spread = max(float(wide.std()), LEAST)
-    laplacian, noise = _roughness(wide)
+    contrast = float(np.log(max(wide.std(), LEAST)))
+    laplacian, rough = _roughness(wide)
+    noise = float(np.log(max(rough, LEAST)))
     return (
         float(np.log(width)),
         float(np.log(height)),
         colour,
         sides,
-        float(black),
-        float(white),
-        float(wide.mean()),
-        float(np.log(spread)),
-        float(np.log(max(laplacian, LEAST) / spread)),
-        float(np.log(max(noise, LEAST))),
+        contrast,
+        float(np.log(max(laplacian, LEAST))) - contrast,
+        noise,
+        (contrast + noise) / 2,
     )
 
 

@@ -7,6 +7,7 @@ groups with little between them, and images that look alike to the encoder have 
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,8 +24,8 @@ NEAR = 5  # neighbours that a property is averaged over
 FEWEST = 24  # images of a kind, below which nothing is said
 MOST = 2000  # images of a kind that are looked at
 LEAST_PART, LEAST_COUNT = 0.03, 4  # of the smaller source
-SAME_KIND = 0.5  # cosine of classes' words from which they are of one kind
-APART = 4.2  # standard deviations between two sources
+TAKEN = 0.1  # mean probability of another class from which words take one for the other
+APART = 4.3  # standard deviations between two sources, and of what their neighbours have
 BETWEEN = 0.3  # images in the middle, as a part of the smaller source
 MIDDLE = 0.35, 0.65  # of the way between the means of both
 
@@ -59,7 +60,8 @@ class Split:
     share
         Part of the images in the smaller one.
     apart
-        Distance of their means in standard deviations (Ashman, Bird & Zepf, *Astronomical Journal*
+        Distance of their means in standard deviations, of images or of what their neighbours have,
+        whichever is less (Ashman, Bird & Zepf, *Astronomical Journal*
         108:2348, 1994).
     """
 
@@ -70,8 +72,8 @@ class Split:
     def told(self) -> str:
         """Say it in a line."""
         return (
-            f"images that should show the same kind differ in {self.what} ({self.share:.0%} of "
-            f"them stand apart), and clusters follow it: another scanner?"
+            f"images of one label differ in {self.what} ({self.share:.0%} of them stand apart), "
+            f"and clusters follow it: another scanner?"
         )
 
 
@@ -94,35 +96,37 @@ def folders(names: Sequence[str]) -> list[Property]:
 def find(
     properties: Sequence[Property],
     images: Vectors,
-    words: Vectors,
     labels: npt.NDArray[np.intp],
+    by_words: Vectors,
     kept: npt.NDArray[np.bool_],
 ) -> Split | None:
     """Find the clearest split.
 
-    Looked at are images of one label, and of all labels whose words are of one kind: there, labels
+    Looked at are images of one label, and of two labels that words do not keep apart: there, labels
     may be what follows the source.
 
     Parameters
     ----------
     properties
         What images are, whatever they show.
-    images, words
-        float32 (n, dimension) and (classes, dimension), rows of length 1.
+    images
+        float32 (n, dimension), rows of length 1.
     labels
         Of each image, (n,).
+    by_words
+        Probabilities by words alone, (n, classes).
     kept
         Images that fit a class, (n,).
 
     Returns
     -------
     Split or None
-        None where images of no kind come from two sources.
+        None where no such images come from two sources.
     """
     unchosen = [one for one in properties if not one.chosen]
     found = [
         split
-        for one in _kinds(words)
+        for one in _together(labels, by_words, kept)
         for split in _splits(
             properties if len(one) == 1 else unchosen,
             images,
@@ -132,11 +136,18 @@ def find(
     return max(found, key=lambda one: one.apart, default=None)
 
 
-def _kinds(words: Vectors) -> list[tuple[int, ...]]:
-    """Return each class by itself, and those together whose words are of one kind."""
-    alike = words @ words.T > SAME_KIND
-    together = {tuple(np.flatnonzero(row).tolist()) for row in alike}
-    return sorted(together | {(one,) for one in range(len(words))})
+def _together(
+    labels: npt.NDArray[np.intp], by_words: Vectors, kept: npt.NDArray[np.bool_]
+) -> Iterator[tuple[int, ...]]:
+    """Yield each class by itself, and every two of which words take one for the other."""
+    classes = range(by_words.shape[1])
+    members = [kept & (labels == one) for one in classes]
+    yield from ((one,) for one in classes)
+    for one, other in itertools.combinations(classes, 2):
+        for own, else_ in ((one, other), (other, one)):
+            if members[own].any() and by_words[members[own], else_].mean() > TAKEN:
+                yield one, other
+                break
 
 
 def _splits(
@@ -150,9 +161,10 @@ def _splits(
     for one in properties:
         own = one.values[rows]
         spread = float(own.std())
-        if spread == 0:
+        if np.ptp(own) == 0:
             continue
-        share, apart = _divided(own[near].mean(axis=1) / spread)
+        share, alone = _divided(own / spread)
+        apart = min(alone, _divided(own[near].mean(axis=1) / spread)[1])
         if apart > APART:
             yield Split(one.what, share, apart)
 
