@@ -288,7 +288,7 @@ def judged(folder: Folder, bank: Bank) -> dict[str, Any]:
         scale,
         classes,
         swapped=naming.swapped(bank.loaded, folder.sentences, described),
-        properties=sources.measured(looks.NAMES, seen),
+        properties=sources.measured(seen, *looks.COLUMNS),
     )
     kept = ~opinion.estimate.stray
     kept |= not kept.any()

@@ -74,6 +74,30 @@ def test_folders_may_be_classes() -> None:
     assert found.what == "folder"
 
 
+def test_what_foretells_a_property_makes_its_sources_plain() -> None:
+    """Of wide spread within a source, most of which another property explains."""
+    images, labels, other = world()
+    random = np.random.default_rng(4)
+    given = random.standard_normal((len(images), 1))
+    values = 3 * given[:, 0] + 0.5 * random.standard_normal(len(images)) + 3 * other
+    hidden, plain = Property("contrast", values), Property("contrast", values, given=given)
+    assert sources.find([hidden], images, labels, SURE[labels], KEPT) is None
+    found = sources.find([plain], images, labels, SURE[labels], KEPT)
+    assert found is not None
+    assert found.share == pytest.approx(0.5, abs=0.08)
+
+
+def test_columns_become_properties() -> None:
+    rows = [[1, 2, 3], [4, 5, 6]]
+    one, other = sources.measured(rows, ["a", "b", "c"], ["a", "b"], {"b": ["c", "a"]})
+    assert one.what == "a"
+    assert one.given is None
+    assert other.given is not None
+    assert other.values.tolist() == [2, 5]
+    assert other.given.tolist() == [[3, 1], [6, 4]]
+    assert sources.measured([], ["a"], ["a"], {})[0].values.size == 0
+
+
 def test_few_images_and_strays_say_nothing() -> None:
     images, labels, other = world()
     assert sources.find(measured(other, 6), images, labels, SURE[labels], ~KEPT) is None

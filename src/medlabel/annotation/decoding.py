@@ -113,9 +113,9 @@ def _read(source: Source, content: bytes, digest: bytes, reading: Reading) -> De
     try:
         for page in images.pages(content, source.name, reading, path):
             height, width = page.pixels.shape[:2]
-            digest, look = digest_of(page.pixels), looks.look(page.pixels)
-            seen.append(Seen(page.number, digest, height, width, page.note, look))
-            pixels[digest] = page.pixels
+            key, measured = digest_of(page.pixels), looks.look(page.pixels)
+            seen.append(Seen(page.number, key, height, width, page.note, measured))
+            pixels[key] = page.pixels
     except UnreadableError as error:
         outcome, reason = error.outcome, str(error)
     except Exception as error:  # one file must not end the run, whatever a library lets through

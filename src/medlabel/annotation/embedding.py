@@ -75,7 +75,7 @@ class Embedded:
             for seen in file.facts.seen
         }
         seen = [first[one] for one in self.digests]
-        measured = origins.measured(looks.NAMES, [look for look, _ in seen])
+        measured = origins.measured([look for look, _ in seen], *looks.COLUMNS)
         return [*measured, *origins.folders([folder for _, folder in seen])]
 
 

@@ -21,8 +21,15 @@ NAMES = (
     "contrast",
     "sharpness",
     "noise",
-    "contrast and noise",
+    "brightness",
+    "grain",
+    "range",
+    "quartiles",
 )
+# Names, those that may tell a source, and what a scale of grey levels leaves as it is, by which
+# contrast is foretold: for `medlabel.labels.sources.measured`.
+UNSCALED = ("sharpness", "brightness", "grain", "range", "quartiles")
+COLUMNS = NAMES, NAMES[:7], {"contrast": UNSCALED}
 
 
 def look(pixels: Pixels) -> tuple[float, ...]:
@@ -38,10 +45,11 @@ def look(pixels: Pixels) -> tuple[float, ...]:
     tuple of float
         In the order of `NAMES`. Width and height: logarithms of pixels. Colour: mean
         difference of the channels. Border: mean over the sides of the part of the edge that is of
-        one grey level. Of what is within, logarithms: of the standard deviation, of the Laplacian's
-        standard deviation over it, of the noise (Immerkær, *Computer Vision and Image
-        Understanding* 64:300, 1996), and the mean of the first and the third, which a scale of
-        grey levels changes most clearly.
+        one grey level. Of what is within: contrast, sharpness and noise are logarithms of the
+        standard deviation, of the Laplacian's standard deviation over it, and of the noise
+        (Immerkær, *Computer Vision and Image Understanding* 64:300, 1996). Brightness is the mean;
+        grain, range and quartiles are logarithms over the standard deviation, of the noise, from
+        the 1st to the 99th percentile, and from the 25th to the 75th.
     """
     height, width = pixels.shape[:2]
     step = max(1, max(height, width) // EDGE)
@@ -51,6 +59,7 @@ def look(pixels: Pixels) -> tuple[float, ...]:
     sides, inner = _framed(grey)
     wide = inner.astype(np.float32)
     contrast = float(np.log(max(wide.std(), LEAST)))
+    lowest, lower, upper, highest = np.percentile(wide, [1, 25, 75, 99])
     laplacian, rough = _roughness(wide)
     noise = float(np.log(max(rough, LEAST)))
     return (
@@ -61,7 +70,10 @@ def look(pixels: Pixels) -> tuple[float, ...]:
         contrast,
         float(np.log(max(laplacian, LEAST))) - contrast,
         noise,
-        (contrast + noise) / 2,
+        float(wide.mean()),
+        noise - contrast,
+        float(np.log(max(highest - lowest, LEAST))) - contrast,
+        float(np.log(max(upper - lower, LEAST))) - contrast,
     )
 
 
