@@ -133,21 +133,22 @@ def label(request: Request) -> pd.DataFrame:
     found = sources.find(request.images, request.out)
     checked = corrections.read(request.corrections) if request.corrections else {}
     folder = teachers.find(request.encoder, request.device, request.threads)
-    loaded, described, unknown = _prepared(folder, request)
+    loaded, said = _prepared(folder, request)
     settings = _settings(request, loaded)
     embedded = embedding.embed(found, request.reading, loaded, settings)
     if not embedded.digests:
         _refuse(request.images, embedded)
     names = list(request.sentences)
-    if request.weigh:
-        described = prompts.weighted(embedded.vectors, _each(loaded, request.sentences))
+    described = (
+        said.described if said.each is None else prompts.weighted(embedded.vectors, said.each)
+    )
     opinion = labelling.judge(
         embedded.vectors,
         described,
         loaded.logit_scale,
         names,
-        unknown,
-        naming.swapped(loaded, request.sentences, described),
+        said.unknown,
+        said.swapped,
         embedded.properties(),
     )
     if opinion.estimate.verdict == "refused" and not (request.anyway or checked):
@@ -160,7 +161,7 @@ def label(request: Request) -> pd.DataFrame:
     if checked:
         table = corrections.apply(table, checked, str(request.corrections or CORRECTIONS))
         opinion = labelling.checked(opinion, corrections.audited(table))
-    facts = {**_facts(request, loaded, settings), "unknown_words": unknown}
+    facts = {**_facts(request, loaded, settings), "unknown_words": said.unknown}
     facts["verdict"] = opinion.told
     times = {"started": started, "seconds": round(time.time() - started, 3)}
     with outputs.writing({**facts, **times, "images_embedded_now": embedded.computed}) as staging:
@@ -171,7 +172,7 @@ def label(request: Request) -> pd.DataFrame:
         links.write(request.out, table, embedded.files)
     trusted = opinion.estimate.verdict == "trusted"
     logger.log(logging.INFO if trusted else logging.WARNING, "%s", opinion.told)
-    _tell(table, request, names, unknown)
+    _tell(table, request, names, said.unknown)
     return table
 
 
@@ -192,8 +193,28 @@ def _check(request: Request) -> None:
         )
 
 
-def _prepared(folder: Path, request: Request) -> tuple[encoder.Encoder, Any, list[str]]:
-    """Return the encoder, what it says of the classes, and those whose words it never learnt."""
+@dataclass(frozen=True)
+class _Said:
+    """What an encoder makes of the sentences.
+
+    Attributes
+    ----------
+    described
+        The classes, float32 (classes, dimension).
+    each
+        The first sentence of every class, the second, and so on, where they are to be weighed.
+    unknown, swapped
+        Classes whose words it never learnt, and whose names say what is said of another one.
+    """
+
+    described: Vectors
+    each: Vectors | None
+    unknown: list[str]
+    swapped: tuple[str, ...]
+
+
+def _prepared(folder: Path, request: Request) -> tuple[encoder.Encoder, _Said]:
+    """Return the encoder and all that it says: its words are gone once images are embedded."""
     from medlabel.teacher import encoder, locked, words
 
     loaded = encoder.load(folder, compute.prepare(request.device, request.threads))
@@ -204,7 +225,10 @@ def _prepared(folder: Path, request: Request) -> tuple[encoder.Encoder, Any, lis
         logger.warning(
             "%s was trained on drawn phantoms alone: of real images its labels say little", folder
         )
-    return loaded, described, list(words.check(loaded, request.sentences))
+    each = _each(loaded, request.sentences) if request.weigh else None
+    swapped = naming.swapped(loaded, request.sentences, described)
+    unknown = list(words.check(loaded, request.sentences))
+    return loaded, _Said(described, each, unknown, swapped)
 
 
 def _each(loaded: encoder.Encoder, sentences: Mapping[str, Sequence[str]]) -> Vectors:

@@ -55,8 +55,8 @@ LIMITS = (
     "Labels come from words and pixels alone; nobody looked at the images. Kinds of image are told "
     "well, findings much less so. Estimates rest on how sure words are and how far clusters of "
     "images agree with them; they cannot see words that mean another class, and see two scanners "
-    "only where border, size, sharpness or noise tell them apart. Single images of no class may go unseen among "
-    "others. "
+    "only where border, size, sharpness or noise tell them apart. Single images of no class may "
+    "go unseen among others. "
     "**Not for clinical use.**",
 )
 
