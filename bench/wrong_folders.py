@@ -288,6 +288,7 @@ def judged(folder: Folder, bank: Bank) -> dict[str, Any]:
         scale,
         classes,
         swapped=naming.swapped(bank.loaded, folder.sentences, described),
+        mute=naming.mute(bank.loaded, folder.sentences),
         properties=sources.measured(seen, *looks.COLUMNS),
     )
     kept = ~opinion.estimate.stray

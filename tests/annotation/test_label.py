@@ -553,6 +553,11 @@ def test_sentences_under_the_wrong_name_are_not_trusted(
     run()
     card = (tmp_path / "labels" / "card.md").read_text()
     assert "check: the names chest and retina say what is said of the other one" in card
+    monkeypatch.setattr(naming, "swapped", lambda *_: ())
+    monkeypatch.setattr(naming, "mute", lambda *_: ("one", "two"))
+    run()
+    card = (tmp_path / "labels" / "card.md").read_text()
+    assert "check: the names one, two do not bear out what is said of them" in card
 
 
 def test_sentences_are_weighed_if_asked_for(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,6 +32,17 @@ def find(monkeypatch: pytest.MonkeyPatch) -> Find:
 def test_names_that_say_what_is_said_of_the_other_are_found(find: Find) -> None:
     assert find({"chest": ["breast"], "breast": ["lung"]}) == ("chest", "breast")
     assert find({"foot": ["foot"], "chest": ["bosom"], "breast": ["lung"]}) == ("chest", "breast")
+
+
+def test_names_that_nobody_can_hold_against_their_sentences_are_told() -> None:
+    loaded: Any = SimpleNamespace(manifest=SimpleNamespace(vocabulary=KNOWN))
+    assert naming.mute(loaded, {"a": ["chest"], "b": ["breast"]}) == ("a", "b")
+    assert naming.mute(loaded, {"grade_1": ["lung"], "it": ["foot"], "chest": ["chest"]}) == (
+        "grade_1",
+        "it",
+    )
+    assert naming.mute(loaded, {"a": ["chest"], "breast": ["breast"]}) == ()
+    assert naming.mute(loaded, {"grade_two": ["the grade two"], "kl one": ["KL one"]}) == ()
 
 
 def test_names_that_fit_or_say_nothing_are_left_alone(find: Find) -> None:

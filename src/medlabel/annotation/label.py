@@ -149,6 +149,7 @@ def label(request: Request) -> pd.DataFrame:
         names,
         said.unknown,
         said.swapped,
+        said.mute,
         embedded.properties(),
     )
     if opinion.estimate.verdict == "refused" and not (request.anyway or checked):
@@ -203,14 +204,16 @@ class _Said:
         The classes, float32 (classes, dimension).
     each
         The first sentence of every class, the second, and so on, where they are to be weighed.
-    unknown, swapped
-        Classes whose words it never learnt, and whose names say what is said of another one.
+    unknown, swapped, mute
+        Classes whose words it never learnt, whose names say what is said of another one, and whose
+        names say nothing.
     """
 
     described: Vectors
     each: Vectors | None
     unknown: list[str]
     swapped: tuple[str, ...]
+    mute: tuple[str, ...]
 
 
 def _prepared(folder: Path, request: Request) -> tuple[encoder.Encoder, _Said]:
@@ -228,7 +231,7 @@ def _prepared(folder: Path, request: Request) -> tuple[encoder.Encoder, _Said]:
     each = _each(loaded, request.sentences) if request.weigh else None
     swapped = naming.swapped(loaded, request.sentences, described)
     unknown = list(words.check(loaded, request.sentences))
-    return loaded, _Said(described, each, unknown, swapped)
+    return loaded, _Said(described, each, unknown, swapped, naming.mute(loaded, request.sentences))
 
 
 def _each(loaded: encoder.Encoder, sentences: Mapping[str, Sequence[str]]) -> Vectors:

@@ -64,6 +64,7 @@ def judge(
     classes: Sequence[str],
     unknown: Sequence[str] = (),
     swapped: Sequence[str] = (),
+    mute: Sequence[str] = (),
     properties: Sequence[Property] = (),
 ) -> Opinion:
     """Label images: clusters of them are named by words, or images where clusters follow a source.
@@ -82,13 +83,15 @@ def judge(
         Those of whose words the encoder learnt none.
     swapped
         Those whose names say what is said of another one of them.
+    mute
+        Those of whose names nobody can tell whether their sentences belong to them.
     properties
         What images are, whatever they show, so that clusters that follow a scanner are seen.
 
     Returns
     -------
     Opinion
-        Labels of unknown or swapped classes, or of images from two sources, are never trusted.
+        Labels of unknown, swapped or mute classes, or of images from two sources, are not trusted.
 
     Raises
     ------
@@ -105,17 +108,22 @@ def judge(
     if split:
         right = estimate.estimate(*given, by_words, chances)
         labeller, chances = alone, by_words
-    doubts = list(_doubts(unknown, swapped, split))
+    doubts = list(_doubts(unknown, swapped, mute, split))
     return Opinion(chances, margins_of(chances), _doubted(right, doubts), labeller)
 
 
 def _doubts(
-    unknown: Sequence[str], swapped: Sequence[str], split: sources.Split | None
+    unknown: Sequence[str],
+    swapped: Sequence[str],
+    mute: Sequence[str],
+    split: sources.Split | None,
 ) -> Iterator[str]:
     if unknown:
         yield f"the teacher learnt none of the words of {', '.join(unknown)}"
     if swapped:
         yield f"the names {' and '.join(swapped)} say what is said of the other one"
+    if mute:
+        yield f"the names {', '.join(mute)} do not bear out what is said of them; check some images"
     if split:
         yield split.told()
 

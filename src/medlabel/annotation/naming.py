@@ -53,12 +53,39 @@ def swapped(
     return (names[places[one]], names[places[other]]) if gain > MARGIN else ()
 
 
+def mute(loaded: encoder.Encoder, sentences: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Return classes whose sentences could stand under each other's name without a sign of it.
+
+    Their names, such as "a" or "grade_2", say nothing to the encoder, nor do their sentences repeat
+    them. One alone has no other to be taken for.
+    """
+    found = tuple(
+        name
+        for name, said in sentences.items()
+        if not _says_something(loaded, name) and not any(_repeats(one, name) for one in said)
+    )
+    return found if len(found) > 1 else ()
+
+
+def _repeats(sentence: str, name: str) -> bool:
+    naming = _naming(name)
+    return bool(naming) and set(naming) <= set(_words(sentence))
+
+
 def _says_something(loaded: encoder.Encoder, name: str) -> bool:
+    known = loaded.manifest.vocabulary
+    naming = _naming(name)
+    return len(naming) <= LONGEST and any(known is None or one in known for one in naming)
+
+
+def _naming(name: str) -> list[str]:
+    """Return the words of a name but for letters and for words such as "the"."""
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
+    return [one for one in _words(name) if len(one) > 1 and one not in ENGLISH_STOP_WORDS]
+
+
+def _words(text: str) -> list[str]:
     from medlabel.teacher import vocabulary
 
-    said = vocabulary.words_of(name)
-    known = loaded.manifest.vocabulary
-    naming = [one for one in said if len(one) > 1 and one not in ENGLISH_STOP_WORDS]
-    return len(said) <= LONGEST and any(known is None or one in known for one in naming)
+    return vocabulary.words_of(text.replace("_", " "))
