@@ -16,10 +16,11 @@ import torch
 from PIL import Image
 
 from medlabel import files
-from medlabel.annotation import labelling, sources
+from medlabel.annotation import corrections, labelling, naming, sources
 from medlabel.data.reading import images as reading
 from medlabel.errors import MedlabelError
-from medlabel.labels import estimate
+from medlabel.labels import estimate, prompts
+from medlabel.labels import sources as origins
 from medlabel.randomness import stream
 from medlabel.teacher import encoder, runtime, tower, words
 from tests.annotation.conftest import CLASSES, Run
@@ -604,3 +605,90 @@ def test_clusters_do_not_depend_on_names_or_copies(run: Run, many: Path, tmp_pat
     assert second.pop("another.png") == first["b.png"]
     shorter = {name.removeprefix("more_"): number for name, number in first.items()}
     assert {name.removeprefix("more_"): number for name, number in second.items()} == shorter
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(1.0, "check"), (0.5, "refused")])
+def test_images_of_two_sources_are_not_trusted(
+    run: Run,
+    images: Path,
+    thought: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    share: float,
+    verdict: str,
+) -> None:
+    thought(share)
+    seen = {}
+
+    def find(properties: list[origins.Property], *_: object) -> origins.Split:
+        seen.update({one.what: one for one in properties})
+        return origins.Split("sharpness", 0.4, 9.0)
+
+    monkeypatch.setattr(origins, "find", find)
+    run()
+    run()  # what was measured is remembered
+    card = (tmp_path / "labels" / "card.md").read_text()
+    assert f"{verdict}: " in card
+    assert "differ in sharpness (40% of them stand apart)" in card
+    assert np.exp(seen["width"].values) == pytest.approx([28, 30, 14])  # a.jpg, b.png, deeper/c.PNG
+    assert seen["folder"].values.tolist() in ([1, 1, 0], [0, 0, 1])
+
+
+def test_sentences_under_the_wrong_name_are_not_trusted(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sure = replace(estimate.judged(1.0, 1.0, np.zeros(3, bool)), verdict="trusted")
+    monkeypatch.setattr(estimate, "estimate", lambda *_: sure)
+    monkeypatch.setattr(naming, "swapped", lambda *_: ("chest", "retina"))
+    run()
+    card = (tmp_path / "labels" / "card.md").read_text()
+    assert "check: the names chest and retina say what is said of the other one" in card
+    monkeypatch.setattr(naming, "swapped", lambda *_: ())
+    monkeypatch.setattr(naming, "mute", lambda *_: ("one", "two"))
+    run()
+    card = (tmp_path / "labels" / "card.md").read_text()
+    assert "check: the names one, two do not bear out what is said of them" in card
+
+
+def test_sentences_are_weighed_if_asked_for(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    said = {"chest": ["a chest", "the chest"], "retina": ["a retina", "an eye"]}
+    shapes = []
+
+    def weights(images: np.ndarray, each: np.ndarray) -> np.ndarray:
+        shapes.append((images.shape, each.shape))
+        return np.array([1.0, 0.0])
+
+    monkeypatch.setattr(prompts, "weights", weights)
+    weighed = run(sentences=said, weigh=True)
+    first = run(sentences={name: some[:1] for name, some in said.items()}, out=tmp_path / "first")
+    assert [row["p_chest"] for row in weighed] == [row["p_chest"] for row in first]
+    ((images, each),) = shapes
+    assert each == (2, 2, images[1])
+    assert json.loads((tmp_path / "labels" / "run.json").read_text())["sentences"] == "weighed"
+    with pytest.raises(MedlabelError, match="weigh: 1, 2 sentences of a class given"):
+        run(weigh=True)
+
+
+@pytest.mark.parametrize(
+    ("right", "checked", "before", "after"),
+    [
+        (50, 50, "check", "trusted"),
+        (47, 50, "refused", "trusted"),
+        (5, 5, "check", "check"),
+        (3, 3, "trusted", "trusted"),
+        (0, 0, "trusted", "trusted"),
+        (39, 50, "trusted", "check"),
+        (20, 50, "trusted", "refused"),
+    ],
+)
+def test_images_that_a_person_checked_decide_where_they_can(
+    right: int, checked: int, before: str, after: str
+) -> None:
+    found = replace(estimate.judged(0.9, 0.9, np.zeros(99, bool)), verdict=before)
+    opinion = labelling.Opinion(np.ones((99, 2)) / 2, np.zeros(99), found, None)
+    judged = labelling.checked(opinion, corrections.Accuracy.of(right, checked))
+    assert judged.estimate.verdict == after
+    if before != after:
+        assert f"of the images that chance chose, {right} of {checked} right" in judged.told

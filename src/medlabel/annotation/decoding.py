@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medlabel.annotation import thumbnails
+from medlabel.annotation import looks, thumbnails
 from medlabel.annotation.sources import Source
 from medlabel.annotation.store import Facts, Seen, Store, digest_of
 from medlabel.data.pixels import Pixels
@@ -113,8 +113,9 @@ def _read(source: Source, content: bytes, digest: bytes, reading: Reading) -> De
     try:
         for page in images.pages(content, source.name, reading, path):
             height, width = page.pixels.shape[:2]
-            seen.append(Seen(page.number, digest_of(page.pixels), height, width, page.note))
-            pixels[seen[-1].pixels] = page.pixels
+            key, measured = digest_of(page.pixels), looks.look(page.pixels)
+            seen.append(Seen(page.number, key, height, width, page.note, measured))
+            pixels[key] = page.pixels
     except UnreadableError as error:
         outcome, reason = error.outcome, str(error)
     except Exception as error:  # one file must not end the run, whatever a library lets through

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from medlabel import fingerprint
+from medlabel.annotation import looks
 from medlabel.annotation.decoding import Caches, Decoded, decoded
 from medlabel.annotation.sources import Source
 from medlabel.annotation.store import Facts, Store, key_of, vectors_of
 from medlabel.data.pixels import Pixels
 from medlabel.data.reading.page import Reading
 from medlabel.data.vectors import Vectors
+from medlabel.labels import sources as origins
+from medlabel.labels.sources import Property
 from medlabel.progress import track
 
 if TYPE_CHECKING:
@@ -27,7 +30,8 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_COMMITS = 2.0
 ENGINES = {"cpu": "openvino"}  # by kind of device; torch on all others
-READERS = ("data.reading.images", "annotation.store")  # what decides on pixels and their digests
+# What decides on pixels, their digests, and what is measured of them.
+READERS = ("data.reading.images", "annotation.store", "annotation.looks")
 EMBEDDERS = ("teacher.tower", "teacher.runtime", "teacher.trunks")
 
 
@@ -62,6 +66,17 @@ class Embedded:
     vectors: Vectors
     thumbnails: Store
     computed: int
+
+    def properties(self) -> list[Property]:
+        """Return what distinct images are, whatever they show: looks, and folders of some size."""
+        first = {
+            seen.pixels: (seen.look, file.source.name.rpartition("/")[0])
+            for file in reversed(self.files)
+            for seen in file.facts.seen
+        }
+        seen = [first[one] for one in self.digests]
+        measured = origins.measured([look for look, _ in seen], *looks.COLUMNS)
+        return [*measured, *origins.folders([folder for _, folder in seen])]
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from medlabel.annotation import (
     summaries,
     tables,
     teachers,
+    wording,
 )
 from medlabel.annotation.outputs import Outputs
 from medlabel.annotation.request import (
@@ -115,6 +116,8 @@ def label(request: Request) -> summaries.Summary:
             f"--anyway to write these labels all the same."
         )
     table, choice = _decided(request, thought, said)
+    if isinstance(opinion, labelling.Opinion):
+        opinion = labelling.checked(opinion, corrections.audited(table))
     learned = _learned(table, found, thought, request)
     if learned is not None:
         table = tables.beside(table, embedded.digests, learned.answers)
@@ -155,21 +158,24 @@ def _decided(
 
 def _by_words(found: Sequence[sources.Source], request: Request) -> Thought:
     folder = teachers.find(request.encoder, request.device, request.threads)
-    loaded, described, unknown = _prepared(folder, request)
+    loaded, said = wording.read(folder, request)
     arithmetic = compute.choose_precision(request.arithmetic, loaded.device)  # type: ignore[arg-type]
     settings = _settings(request, arithmetic)
     embedded = embedding.embed(found, request.reading, loaded, settings)
     _require_images(request.images, embedded)
+    described = said.weighted(embedded.vectors)
     groups = _grouped(embedded, described, loaded)
-    opinion = _judged(embedded, groups, described, loaded, list(request.sentences), unknown)
+    names = list(request.sentences)
+    opinion = _judged(embedded, groups, said, described, loaded.logit_scale, names)
     own = {
         "labelling": labelling.NAME,
+        "sentences": "weighed" if request.weigh else "meant",
         "encoder": loaded.manifest.folder.name,
         "encoder_sha256": loaded.manifest.weights_sha256,
         "logit_scale": round(loaded.logit_scale, 6),
     }
     facts = _facts(request, settings, loaded.device, own)
-    return Thought(embedded, groups, opinion, facts, loaded.device, unknown)
+    return Thought(embedded, groups, opinion, facts, loaded.device, said.unknown)
 
 
 def _by_student(found: Sequence[sources.Source], request: Request) -> Thought:
@@ -211,23 +217,6 @@ def _learned(
     )
 
 
-def _prepared(folder: Path, request: Request) -> tuple[encoder.Encoder, Vectors, list[str]]:
-    """Return the encoder, what it says of the classes, and those whose words it never learnt."""
-    from medlabel.teacher import encoder, locked, words
-
-    loaded = encoder.load(folder, compute.prepare(request.device, request.threads))
-    if not request.sentences:
-        return loaded, np.empty((0, loaded.manifest.dimension), np.float32), []
-    described = words.class_embeddings(loaded, list(request.sentences.values()))
-    zeroshot.require_distinct(described, list(request.sentences))
-    manifest = loaded.manifest
-    if manifest.trained_on == "phantoms" and locked.CONFIG_KEY not in manifest.config:
-        logger.warning(
-            "%s was trained on drawn phantoms alone: of real images its labels say little", folder
-        )
-    return loaded, described, list(words.check(loaded, request.sentences))
-
-
 def _grouped(embedded: embedding.Embedded, words: Vectors, loaded: encoder.Encoder) -> Groups:
     by_words = np.empty((len(embedded.digests), 0), np.float32)
     if len(words):
@@ -238,14 +227,23 @@ def _grouped(embedded: embedding.Embedded, words: Vectors, loaded: encoder.Encod
 def _judged(
     embedded: embedding.Embedded,
     groups: Groups,
+    said: wording.Wording,
     words: Vectors,
-    loaded: encoder.Encoder,
+    logit_scale: float,
     names: Sequence[str],
-    unknown: Sequence[str],
 ) -> Opinion | Unnamed:
     if not names:
         return labelling.Unnamed(groups.margins)
-    return labelling.judge(embedded.vectors, words, loaded.logit_scale, names, unknown)
+    return labelling.judge(
+        embedded.vectors,
+        words,
+        logit_scale,
+        names,
+        said.unknown,
+        said.swapped,
+        said.mute,
+        embedded.properties(),
+    )
 
 
 def _settings(request: Request, arithmetic: Literal["fp32", "bf16"]) -> embedding.Settings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
@@ -13,11 +13,13 @@ import numpy.typing as npt
 from medlabel.annotation import places
 from medlabel.data.vectors import Vectors
 from medlabel.errors import MedlabelError
-from medlabel.labels import estimate, methods
+from medlabel.labels import estimate, methods, sources, zeroshot
 from medlabel.labels.estimate import Estimate
 from medlabel.labels.evidence import Labeller
+from medlabel.labels.sources import Property
 
 if TYPE_CHECKING:
+    from medlabel.annotation.corrections import Accuracy
     from medlabel.params import Clusters
 
 NAME = "clusters"  # of params.yaml
@@ -106,8 +108,11 @@ def judge(
     logit_scale: float,
     classes: Sequence[str],
     unknown: Sequence[str] = (),
+    swapped: Sequence[str] = (),
+    mute: Sequence[str] = (),
+    properties: Sequence[Property] = (),
 ) -> Opinion:
-    """Label images: clusters of them are named by words.
+    """Label images: clusters of them are named by words, or images where clusters follow a source.
 
     Parameters
     ----------
@@ -120,20 +125,81 @@ def judge(
     classes
         Their names.
     unknown
-        Those of whose words the encoder learnt none: such labels are never trusted.
+        Those of whose words the encoder learnt none.
+    swapped
+        Those whose names say what is said of another one of them.
+    mute
+        Those of whose names nobody can tell whether their sentences belong to them.
+    properties
+        What images are, whatever they show, so that clusters that follow a scanner are seen.
+
+    Returns
+    -------
+    Opinion
+        Labels of unknown, swapped or mute classes, or of images from two sources, are not trusted.
 
     Raises
     ------
     MedlabelError
         When two classes have the same words for the encoder.
     """
-    labeller = methods.fit(_settings(), embeddings, words, logit_scale, classes)
+    given = embeddings, words, logit_scale, classes
+    labeller = methods.fit(_settings(), *given)
     chances = labeller.predict(embeddings)
-    right = estimate.estimate(embeddings, words, logit_scale, classes, chances, chances)
-    if unknown and right.verdict == "trusted":
-        reason = f"the teacher learnt none of the words of {', '.join(unknown)}"
-        right = replace(right, verdict="check", reason=reason)
-    return Opinion(chances, margins_of(chances), right, labeller)
+    right = estimate.estimate(*given, chances, chances)
+    alone = zeroshot.ByWords(words, logit_scale)
+    by_words, labels = alone.predict(embeddings), chances.argmax(axis=1)
+    split = sources.find(properties, embeddings, labels, by_words, ~right.stray)
+    if split:
+        right = estimate.estimate(*given, by_words, chances)
+        labeller, chances = alone, by_words
+    doubts = list(_doubts(unknown, swapped, mute, split))
+    return Opinion(chances, margins_of(chances), _doubted(right, doubts), labeller)
+
+
+def _doubts(
+    unknown: Sequence[str],
+    swapped: Sequence[str],
+    mute: Sequence[str],
+    split: sources.Split | None,
+) -> Iterator[str]:
+    if unknown:
+        yield f"the teacher learnt none of the words of {', '.join(unknown)}"
+    if swapped:
+        yield f"the names {' and '.join(swapped)} say what is said of the other one"
+    if mute:
+        yield f"the names {', '.join(mute)} do not bear out what is said of them; check some images"
+    if split:
+        yield split.told()
+
+
+def _doubted(right: Estimate, doubts: Sequence[str]) -> Estimate:
+    """Trust labels no more that there are doubts of."""
+    if not doubts:
+        return right
+    if right.verdict == "trusted":
+        return replace(right, verdict="check", reason="; ".join(doubts))
+    return replace(right, reason="; ".join([right.reason, *doubts]))
+
+
+def checked(opinion: Opinion, audited: Accuracy) -> Opinion:
+    """Let images that chance chose and a person checked decide, where they are enough to.
+
+    They are held to the bounds that estimates are held to. Until they speak clearly, for the labels
+    or against them, the verdict stays.
+    """
+    if not audited.checked:
+        return opinion
+    share = audited.right / audited.checked
+    verdict: estimate.Verdict
+    if share >= estimate.TRUSTED and audited.low >= estimate.REFUSED:
+        verdict = "trusted"
+    elif audited.high < estimate.TRUSTED:
+        verdict = "refused" if share < estimate.REFUSED else "check"
+    else:
+        return opinion
+    reason = f"of the images that chance chose, {audited.told()}"
+    return replace(opinion, estimate=replace(opinion.estimate, verdict=verdict, reason=reason))
 
 
 @cache

@@ -54,9 +54,9 @@ def card(
 LIMITS = (
     "Labels come from words and pixels alone; nobody looked at the images. Kinds of image are told "
     "well, findings much less so. Estimates rest on how sure words are and how far clusters of "
-    "images agree with them; they cannot see words that mean another class, nor clusters that "
-    "follow the scanner where the words do too. Single images of no class may go unseen among "
-    "others. "
+    "images agree with them; they cannot see words that mean another class, and see two scanners "
+    "only where border, size, sharpness or noise tell them apart. Single images of no class may "
+    "go unseen among others. "
     "**Not for clinical use.**",
 )
 

@@ -51,6 +51,8 @@ class Request:
         How many images chance chooses for a person to check, of all or of each cluster.
     by_label
         Whether to make folders of links by label.
+    weigh
+        Whether sentences weigh more that tell these images apart (`medlabel.labels.prompts`).
     anyway
         Whether labels are written even if they are thought to be wrong too often.
     force
@@ -76,6 +78,7 @@ class Request:
     audit: int | None = None
     audit_clusters: int | None = None
     by_label: bool = False
+    weigh: bool = False
     anyway: bool = False
     force: bool = False
     cache: Path | None = None
@@ -112,6 +115,12 @@ class Request:
             classes.require_two(self.sentences)
         if self.student is not None:
             self._check_alone()
+        counts = {len(said) for said in self.sentences.values()}
+        if self.weigh and (len(counts) != 1 or counts == {1}):
+            raise MedlabelError(
+                f"weigh: {', '.join(map(str, sorted(counts)))} sentences of a class given; as many "
+                f"of every class, and at least two, expected."
+            )
         if self.audit and self.audit_clusters:
             raise MedlabelError(
                 f"--audit {self.audit} --audit-clusters {self.audit_clusters}: both write "
@@ -123,6 +132,7 @@ class Request:
             "--clusters-only",
             ("--student", self.student is not None, "which asks for no label"),
             ("--train-student", self.train_student, "which gives no label to learn"),
+            ("--weigh", self.weigh, "which reads no words"),
             ("--precision", self.precision is not None, "which gives no label to be sure of"),
         )
 
@@ -130,6 +140,7 @@ class Request:
         _refuse(
             "--student",
             ("--encoder", self.encoder is not None, "which needs no teacher"),
+            ("--weigh", self.weigh, "which reads no words"),
             ("--train-student", self.train_student, "which is one already"),
             ("--precision", self.precision is not None, "of which nothing is estimated"),
         )

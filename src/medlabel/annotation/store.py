@@ -1,7 +1,8 @@
 """What was read and embedded before, kept by content in the user's cache.
 
 Two SQLite files: of each file's content (SHA-256) the images that are in it, and of each image's
-pixels (SHA-256) the embedding. No name of a file, no pixel and nothing of a header is kept.
+pixels (SHA-256) the embedding. No name of a file, no pixel and nothing of a header is kept, but a
+few numbers that an image is measured by.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ class Seen:
         In pixels.
     note
         What a reader should know.
+    look
+        As `medlabel.annotation.looks` measures it.
     """
 
     number: int | None
@@ -48,6 +51,7 @@ class Seen:
     height: int
     width: int
     note: str
+    look: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Facts:
     def from_bytes(cls, content: bytes) -> Facts:
         """Read what `to_bytes` wrote."""
         entry = json.loads(content)
-        seen = tuple(Seen(**one) for one in entry["seen"])
+        seen = tuple(Seen(**{**one, "look": tuple(one["look"])}) for one in entry["seen"])
         return cls(seen, entry["outcome"], entry["reason"])
 
 

@@ -55,6 +55,9 @@ def label(
     by_label: Annotated[
         bool, typer.Option("--by-label", help="Make folders by label, of links.")
     ] = False,
+    weigh: Annotated[
+        bool, typer.Option("--weigh", help="Weigh sentences by how they tell the images apart.")
+    ] = False,
     window: Annotated[
         str, typer.Option(help="Intensities shown, where there are more than 8 bits: LOW,HIGH.")
     ] = "auto",
@@ -120,6 +123,7 @@ def label(
             audit=audit,
             audit_clusters=audit_clusters,
             by_label=by_label,
+            weigh=weigh,
             anyway=anyway,
             force=force,
         )

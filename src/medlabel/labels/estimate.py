@@ -3,7 +3,7 @@
 Every estimate of accuracy without labels rests on assumptions (Garg et al., ICLR 2022). These are:
 words are as sure as they are right on average, as their scale was fitted to be; and words and
 clusters seldom err together. Neither sees words that name one class and mean another, nor
-clusters that follow the scanner where words do too.
+clusters that follow the scanner where words do too: `medlabel.labels.sources` looks for these.
 """
 
 from __future__ import annotations
