@@ -65,9 +65,9 @@ def test_every_locked_file_has_a_hash_and_no_address() -> None:
     assert "://" not in text
 
 
-@pytest.fixture(params=params.read([ROOT / "params.yaml"]).default_studies)
+@pytest.fixture(params=params.read([ROOT / "params.yaml"]).studies)
 def committed(request: pytest.FixtureRequest) -> tuple[str, Path]:
-    """A default study and the folder of its committed results."""
+    """A study and the folder of its committed results."""
     found = params.read([ROOT / "params.yaml"])
     return request.param, ROOT / layout.of(found).study(request.param, "")
 
