@@ -56,6 +56,13 @@ def test_robustness_goes_from_cross_entropy_to_the_absolute_error() -> None:
     torch.testing.assert_close(half(logits, targets), half(logits, soft))
 
 
+def test_the_robust_loss_of_a_network_that_is_sure_and_wrong_has_a_gradient() -> None:
+    logits = torch.tensor([[400.0, -400.0]], requires_grad=True)
+    losses.Loss("binary-class", robustness=0.7)(logits, torch.tensor([1])).backward()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+
+
 @pytest.mark.parametrize("robustness", [0.0, 0.7])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_importance_weighs_images(robustness: float, weighted: bool) -> None:

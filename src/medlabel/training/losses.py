@@ -64,7 +64,9 @@ class Loss:
         )
 
     def _robust(self, logits: Tensor, targets: Tensor) -> Tensor:
-        by_class = (1 - logits.softmax(dim=1) ** self.robustness) / self.robustness
+        # By logarithms: the gradient of a power of 0, which small probabilities become, is infinite.
+        powers = (self.robustness * logits.log_softmax(dim=1)).exp()
+        by_class = (1 - powers) / self.robustness
         if self.weights is not None:
             by_class = by_class * self.weights
         return (by_class * probable(targets, logits.shape[1])).sum(dim=1)
