@@ -64,7 +64,7 @@ class Loss:
         )
 
     def _robust(self, logits: Tensor, targets: Tensor) -> Tensor:
-        # By logarithms: the gradient of a power of 0, which small probabilities become, is infinite.
+        # By logarithms, because a power of 0, which small probabilities become, has no gradient.
         powers = (self.robustness * logits.log_softmax(dim=1)).exp()
         by_class = (1 - powers) / self.robustness
         if self.weights is not None:
