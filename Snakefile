@@ -20,6 +20,10 @@ localrules:
     all,
 
 
+onstart:
+    let_scheduler_sleep()
+
+
 onsuccess:
     record_in_dvc()
 

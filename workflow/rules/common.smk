@@ -33,11 +33,6 @@ else:
         f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; '
     )
 
-# Snakemake's limit of jobs a second wakes the scheduler once more each second for every job that has
-# ended: after a hundred jobs it takes a third of a core. Jobs here last longer than that anyway.
-if workflow.scheduling_settings is not None and workflow.local_exec:
-    workflow.scheduling_settings.max_jobs_per_timespan = None
-
 SETTINGS = workflow.config_settings
 OVERLAYS = [Path(os.path.relpath(path)) for path in SETTINGS.configfiles]
 
@@ -193,6 +188,16 @@ def all_encoder_files():
         for name in sorted(used)
         for path in LAYOUT.encoder_files(PARAMS.teachers(name))
     ]
+
+
+def let_scheduler_sleep():
+    """Lift the limit of jobs a second, where jobs run here and last longer than that anyway.
+
+    Snakemake wakes its scheduler for it once more each second for every job that has ended: after a
+    hundred jobs it takes a third of a core.
+    """
+    if workflow.local_exec:
+        workflow.scheduler.job_rate_limiter = None
 
 
 def record_in_dvc():
