@@ -193,27 +193,31 @@ def _splits(
 
     if len(rows) < FEWEST:
         return
-    points = space.fit(images[rows], COMPONENTS).project(images[rows])
-    points /= np.maximum(np.linalg.norm(points, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    near, _ = neighbours.nearest(points, points, NEAR)
-    for one in properties:
-        own = one.of(rows)
-        bound, apart = _divided(own)
-        if apart <= APART:
-            continue
-        above = own > bound
+    divided = [(one.what, *_divided(one.of(rows))) for one in properties]
+    far = [found for found in divided if found[2] > APART]
+    if not far:  # as in most folders: neighbours are what takes time
+        return
+    near = _neighbours(images[rows])
+    for what, above, apart in far:
         if roc_auc_score(above, above[near].mean(axis=1)) > FOLLOWED:
             share = float(min(above.mean(), 1 - above.mean()))
-            yield Split(one.what, share, apart)
+            yield Split(what, share, apart)
 
 
-def _divided(values: Floats) -> tuple[float, float]:
-    """Return the bound between the two groups that lie farthest apart, and their distance.
+def _neighbours(images: Vectors) -> npt.NDArray[np.intp]:
+    """Return the places of those images that lie nearest to each, (n, neighbours)."""
+    points = space.fit(images, COMPONENTS).project(images)
+    points /= np.maximum(np.linalg.norm(points, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    return neighbours.nearest(points, points, NEAR)[0]
+
+
+def _divided(values: Floats) -> tuple[npt.NDArray[np.bool_], float]:
+    """Return which values are of the upper of the two groups farthest apart, and their distance.
 
     The distance is 0 where there are images between the groups.
     """
     if np.ptp(values) < LEAST_RANGE:
-        return 0.0, 0.0
+        return np.zeros(len(values), bool), 0.0
     ordered = np.sort(values) / values.std()
     count = len(ordered)
     least = max(LEAST_COUNT, int(np.ceil(LEAST_PART * count)))
@@ -229,4 +233,4 @@ def _divided(values: Floats) -> tuple[float, float]:
     empty = between <= BETWEEN * np.minimum(sizes, count - sizes)
     best = int(np.where(empty, apart, 0).argmax())
     bound = (begin[best] + end[best]) / 2 * values.std()
-    return float(bound), float(apart[best] * empty[best])
+    return values > bound, float(apart[best] * empty[best])
