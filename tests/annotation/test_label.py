@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -139,6 +140,15 @@ def test_worker_processes_give_the_same(run: Run, images: Path, tmp_path: Path) 
         (images / f"{number}.txt").write_text("no image")
     alone, together = run(), run(out=tmp_path / "two", workers=2, cache=tmp_path / "empty")
     assert alone == together
+
+
+def test_processes_of_other_libraries_are_not_disturbed(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first `joblib.Parallel` of a process takes over the shared executor if there is one."""
+    monkeypatch.setattr("joblib.executor._executor_args", None)
+    run(workers=2)
+    assert joblib.Parallel(n_jobs=2)(joblib.delayed(abs)(one) for one in (-1, -2)) == [1, 2]
 
 
 def test_a_decoder_that_crashes_is_a_row(

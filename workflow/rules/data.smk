@@ -40,10 +40,9 @@ rule phantoms:
         code=code("data.phantoms"),
         overlays=overlays,
         reads=reads("seed", phantoms=drawing_of("counts")),
-    # Kinds are drawn side by side, each on one thread.
     shell:
-        "OMP_NUM_THREADS=1 medlabel {params.overlays} phantoms --size {wildcards.size} "
-        "--threads {threads} 2> {log:q}"
+        "medlabel {params.overlays} phantoms --size {wildcards.size} --threads {threads} "
+        "2> {log:q}"
 
 
 rule vessels:

@@ -151,27 +151,41 @@ def decoded(
         return
     pool = _Pool(workers)
     waiting: deque[tuple[tuple[Source, ...], Any]] = deque()
-    for chunk in _chunks(sources):
-        waiting.append((chunk, pool.submit(chunk, reading, caches)))
-        if len(waiting) >= WAITING * workers:
+    try:
+        for chunk in _chunks(sources):
+            waiting.append((chunk, pool.submit(chunk, reading, caches)))
+            if len(waiting) >= WAITING * workers:
+                yield from pool.result(*waiting.popleft(), reading, caches)
+        while waiting:
             yield from pool.result(*waiting.popleft(), reading, caches)
-    while waiting:
-        yield from pool.result(*waiting.popleft(), reading, caches)
+    finally:
+        pool.close()
 
 
 class _Pool:
-    """Processes that do not import a script's main module, as those of joblib do not."""
+    """Processes that do not import a script's main module, started again after a crash.
+
+    They are not those that joblib shares within a process: another library's `joblib.Parallel`
+    would take ours over and fail.
+    """
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
+        self.executor: Any = None
 
-    def _executor(self) -> Any:
-        from joblib.externals.loky import get_reusable_executor
+    def _start(self) -> Any:
+        from joblib.externals.loky import ProcessPoolExecutor
 
-        return get_reusable_executor(max_workers=self.workers, timeout=60, initializer=_quiet)
+        self.executor = ProcessPoolExecutor(self.workers, initializer=_quiet)
+        return self.executor
 
     def submit(self, chunk: Sequence[Source], reading: Reading, caches: Caches | None) -> Any:
-        return self._executor().submit(decode, chunk, reading, caches)
+        from concurrent.futures.process import BrokenProcessPool
+
+        try:
+            return (self.executor or self._start()).submit(decode, chunk, reading, caches)
+        except BrokenProcessPool:
+            return self._start().submit(decode, chunk, reading, caches)
 
     def result(
         self, chunk: Sequence[Source], task: Any, reading: Reading, caches: Caches | None
@@ -194,6 +208,10 @@ class _Pool:
             return Decoded(source, b"", Facts((), "unreadable", reason))
         one: Decoded = found
         return one
+
+    def close(self) -> None:
+        if self.executor is not None:
+            self.executor.shutdown(wait=False, kill_workers=True)
 
 
 def _quiet() -> None:

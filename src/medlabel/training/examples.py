@@ -188,24 +188,30 @@ class Draws:
         if self.labels is None:
             return torch.from_numpy(labelled["label"].to_numpy(np.int64, copy=True))
         if self._labelling.targets == "soft":
-            columns = [f"p_{name}" for name in self.classes]
-            return torch.from_numpy(labelled[columns].to_numpy(np.float32, copy=True))
+            return torch.from_numpy(self._chances(labelled))
         return torch.from_numpy(labelled["pseudolabel"].to_numpy(np.int64, copy=True))
 
     def _importance(self, labelled: pd.DataFrame) -> Tensor | None:
         """Weigh images by the probability of their label, on average 1."""
         if self.labels is None or self.permuted or not self.settings.recipe.confidence_weights:
             return None
-        columns = [f"p_{name}" for name in self.classes]
-        chances = labelled[columns].to_numpy(np.float32)
+        chances = self._chances(labelled)
         own = np.take_along_axis(chances, labelled["pseudolabel"].to_numpy()[:, None], axis=1)[:, 0]
         return torch.from_numpy(own / own.mean())
 
+    def _chances(self, labelled: pd.DataFrame) -> npt.NDArray[np.float32]:
+        """Return what the labelling thinks of each class, of shape (n, classes)."""
+        return labelled[_chance_columns(self.classes)].to_numpy(np.float32, copy=True)
+
 
 def _read_labels(path: Path, classes: list[str]) -> pd.DataFrame:
-    columns = [*mixtures.IMAGE, "pseudolabel", *(f"p_{name}" for name in classes)]
+    columns = [*mixtures.IMAGE, "pseudolabel", *_chance_columns(classes)]
     table = files.read_parquet(path, "pseudolabel", ["role", *columns])
     return table.loc[table["role"] == "train", columns]
+
+
+def _chance_columns(classes: list[str]) -> list[str]:
+    return [f"p_{name}" for name in classes]
 
 
 def split(
