@@ -47,6 +47,12 @@ for STUDY in PARAMS.studies:
         localrule: True
 
 
+rule few_labels_all:
+    input:
+        [LAYOUT.curve(name, file) for name in PARAMS.few_labels for file in CURVE_FILES],
+    localrule: True
+
+
 rule studies:
     input:
         [reports_of(name) for name in PARAMS.studies],

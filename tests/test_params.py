@@ -167,6 +167,7 @@ def test_overlays_are_valid(overlay: Path) -> None:
             "labellings.vote_in_locked.space=eye",
             "labellings.vote_in_locked.space: 'eye' given, one",
         ),
+        ("labellings.zeroshot.weigh=true", "labellings.zeroshot.weigh: true given with prompts"),
         ("labellings.vote_in_locked.space=locked.7", "labellings.vote_in_locked.space: pretraini"),
         ("labellings.vote.count=0", "labellings.vote.count: 0 given, allowed: input should be"),
         (

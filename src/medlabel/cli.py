@@ -38,6 +38,7 @@ STEPS = (
     results.evaluate,
     results.report,
     results.metrics,
+    results.few_labels,
     results.contact_sheet,
 )
 

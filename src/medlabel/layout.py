@@ -13,6 +13,7 @@ from medlabel.params import EncoderReference, Mixture, Params, Trained, pool_nam
 
 ENCODER_FILES = ("open_clip_config.json", "open_clip_model.safetensors", "provenance.json")
 TRAINING_FILES = ("predictions.parquet", "curves.parquet", "run.json", "weights.safetensors")
+CURVE_FILES = ("scores.csv", "tables.md", "curves.svg", "curves.png")
 PUBLISHED = "resources/published_results.csv"
 
 
@@ -100,6 +101,10 @@ class Layout:
     def study(self, study: str, file: str) -> str:
         """Return a result of a study."""
         return f"{self.results}/{study}/{file}"
+
+    def curve(self, name: str, file: str) -> str:
+        """Return a result of a learning curve."""
+        return f"{self.results}/few_labels/{name}/{file}"
 
     @property
     def metrics(self) -> str:

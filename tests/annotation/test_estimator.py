@@ -19,7 +19,7 @@ from sklearn.utils.estimator_checks import (
 )
 
 import medlabel
-from medlabel.annotation import embedding
+from medlabel.annotation import embedding, labelling
 from medlabel.errors import MedlabelError
 from medlabel.randomness import stream
 
@@ -57,6 +57,8 @@ def test_it_judges_arrays(labeller: medlabel.Labeller) -> None:
     labels = labeller.predict(PIXELS)
     np.testing.assert_array_equal(labels, labeller.classes_[chances.argmax(axis=1)])
     assert 0 < labeller.estimated_accuracy_ < 1
+    assert labeller.verdict_ in ("trusted", "check", "refused")
+    assert labeller.reason_
     order = labeller.review_order_
     assert sorted(order) == list(range(7))
     assert (np.diff(chances.max(axis=1)[order]) >= -1e-6).all()
@@ -89,3 +91,22 @@ def test_what_is_no_image_is_refused(labeller: medlabel.Labeller, tmp_path: Path
         labeller.fit([tmp_path / "a.txt"])
     with pytest.raises(MedlabelError, match="at least two"):
         medlabel.Labeller(["chest"]).fit(PIXELS)
+
+
+def test_it_doubts_what_the_command_doubts(
+    labeller: medlabel.Labeller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names that say nothing, and images of two scanners, are told from Python, too."""
+    given = []
+
+    def judge(*args: object) -> labelling.Opinion:
+        given.append(args)
+        return judged(*args)
+
+    judged = labelling.judge
+    monkeypatch.setattr(labelling, "judge", judge)
+    labeller.set_params(classes={"a": ["the chest"], "b": ["the retina"]}).fit(PIXELS)
+    *_, mute, properties = given[0]
+    assert mute == ("a", "b")
+    assert {one.what for one in properties} >= {"contrast", "sharpness"}
+    assert {len(one.values) for one in properties} == {len(PIXELS)}

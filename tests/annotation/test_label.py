@@ -413,7 +413,8 @@ def thought(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def think(share: float, stray: Sequence[bool] = (False, False, False)) -> None:
         found = estimate.judged(share, share, np.array(stray))
-        monkeypatch.setattr(estimate, "estimate", lambda *_: found)
+        for name in ("estimate", "of_views"):
+            monkeypatch.setattr(estimate, name, lambda *_: found)
 
     return think
 

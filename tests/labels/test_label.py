@@ -15,7 +15,7 @@ import pytest
 from medlabel import files, params
 from medlabel.data import vectors
 from medlabel.errors import MedlabelError
-from medlabel.labels import label, zeroshot
+from medlabel.labels import label, prompts, zeroshot
 
 CLASSES = ["chest", "breast", "skin"]
 REFERENCE = "tiny@3"
@@ -48,7 +48,8 @@ def world(tmp_path: Path) -> Path:
     pq.write_table(table, tmp_path / "embeddings.parquet")
     note = {"logit_scale": {REFERENCE: 20.0}}
     names = pd.DataFrame({"class": ["skin", "eye", "chest", "breast"]})
-    table = vectors.with_vectors(names, {REFERENCE: units(4, 2)}, note)
+    each = list(np.stack([units(4, 2), units(4, 7)], axis=1))  # two sentences a class
+    table = vectors.with_vectors(names, {REFERENCE: units(4, 2)}, note, {REFERENCE: each})
     pq.write_table(table, tmp_path / "words.parquet")
     return tmp_path
 
@@ -56,7 +57,8 @@ def world(tmp_path: Path) -> Path:
 @pytest.fixture
 def run(world: Path) -> Callable[..., pd.DataFrame]:
     def call(*names: str, **changes: object) -> pd.DataFrame:
-        common = {"logit_scale": None, "space": None, "top_k": None, "targets": "hard"}
+        common = {"logit_scale": None, "space": None, "weigh": False}
+        common |= {"top_k": None, "targets": "hard"}
         space = (world / "embeddings.parquet", "other") if changes.get("space") else None
         part = params.Vote if changes.get("method") == "vote" else params.ZeroShot
         label.write(
@@ -104,6 +106,17 @@ def test_the_logit_scale_sharpens_and_keeps_the_labels(run: Callable) -> None:
     assert mild["pseudolabel"].tolist() == sharp["pseudolabel"].tolist()
     columns = [f"p_{name}" for name in CLASSES]
     assert (sharp[columns].max(axis=1) >= mild[columns].max(axis=1)).all()
+
+
+def test_sentences_are_weighed_by_images_to_train_on_alone(run: Callable, world: Path) -> None:
+    found, pool = run(weigh=True), pd.read_parquet(world / "pool.parquet")
+    each = vectors.read_sentences(world / "words.parquet", REFERENCE, CLASSES)
+    skin, chest = units(4, 7)[[0, 2]]
+    np.testing.assert_array_equal(each[1][[2, 0]], [skin, chest])
+    images = vectors.read_embeddings(world / "embeddings.parquet", REFERENCE, pool)
+    words = prompts.weighted(images[(pool["role"] == "train").to_numpy()], each)
+    chances = found[[f"p_{name}" for name in CLASSES]]
+    np.testing.assert_array_equal(chances, zeroshot.probabilities(images, words, 20.0))
 
 
 def test_held_out_images_play_no_part_in_labels_of_others(run: Callable, world: Path) -> None:

@@ -30,6 +30,7 @@ def tiny_settings() -> params.Contrastive:
     return params.Contrastive(
         kind="contrastive",
         batch_size=2,
+        threads=1,
         precision="fp32",
         runtime="torch",
         pretrainings=2,
@@ -130,6 +131,7 @@ def locked_settings() -> params.Locked:
     return params.Locked(
         kind="locked",
         batch_size=16,
+        threads=1,
         precision="fp32",
         runtime="torch",
         tower=params.Tower(source="package", model="efficientnet_lite0", weights=None),

@@ -21,6 +21,7 @@ def teacher(model: str, pretrained: str | None) -> params.Published:
         model=model,
         pretrained=pretrained,
         batch_size=1,
+        threads=1,
         precision="fp32",
         runtime="torch",
     )

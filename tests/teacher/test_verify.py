@@ -31,6 +31,7 @@ def local(folder: Path) -> params.Published:
         model=f"local-dir:{folder}",
         pretrained=None,
         batch_size=1,
+        threads=1,
         precision="fp32",
         runtime="torch",
     )

@@ -69,7 +69,9 @@ RECIPE = Recipe(
     seeds_per_job=1,
     keep_weights=None,
 )
-LABELLING = ZeroShot(method="zeroshot", logit_scale=None, space=None, top_k=None, targets="hard")
+LABELLING = ZeroShot(
+    method="zeroshot", logit_scale=None, space=None, weigh=False, top_k=None, targets="hard"
+)
 TINY = 12  # pixels, the smallest that CNN takes
 
 

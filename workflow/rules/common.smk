@@ -44,11 +44,12 @@ except MedlabelError as error:
 LAYOUT = layout.of(PARAMS)
 DATA = PARAMS.folders.data
 PUBLISHED = layout.PUBLISHED
+CURVE_FILES = layout.CURVE_FILES
 CONTACT_SHEET = multiext(f"{PARAMS.folders.results}/phantoms", ".svg", ".png")
 TRAINED = parameters.Trained("{images}", "{labels}", "{network}", "{recipe}")
-# Of jobs that take two threads: they begin before others have filled the cores one by one, since
-# most trainings wait for what they make.
-BOTH_CORES = 10
+# Of jobs that most others wait for. Those on the way to a study's labels take one thread each: one
+# that wants two cores would wait until both are free at once, with one of them idle.
+EARLY = 10
 # Commands that are pasted see the same parameters as this workflow.
 GIVEN = shlex.join(
     word
@@ -73,6 +74,7 @@ HAS_GPU = PARAMS.device == "cuda" or (
 
 wildcard_constraints:
     block=r"\d{4}\d*-\d{4}\d*",
+    curve=r"[a-z0-9_]+",
     encoder=r"[a-z0-9_]+",
     images=r"[a-z0-9_.]+",
     labels=r"[A-Za-z0-9_.@+]+",

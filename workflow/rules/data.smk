@@ -29,7 +29,7 @@ rule phantoms:
         LAYOUT.log("phantoms", "{size}"),
     benchmark:
         LAYOUT.timing("phantoms", "{size}")
-    priority: BOTH_CORES
+    priority: EARLY
     conda:
         ENVIRONMENT
     threads: 2

@@ -61,10 +61,16 @@ def encoders_in_use(wildcards):
     return LAYOUT.encoder_files(PARAMS.teachers(wildcards.encoder))
 
 
+def threads_of_encoder(wildcards):
+    """Give the threads that an encoder embeds with."""
+    return PARAMS.encoders[wildcards.encoder].threads
+
+
 def embedding_reads(wildcards):
     """Give the arithmetic of an encoder."""
     return {
         "precision": PARAMS.encoders[wildcards.encoder].precision,
+        "threads": PARAMS.encoders[wildcards.encoder].threads,
         "runtime": PARAMS.encoders[wildcards.encoder].runtime,
         "projection": PARAMS.mixtures[wildcards.mixture].projection,
     }
@@ -217,4 +223,33 @@ def words_of_study(study):
             for cell in taught
             for teacher in cell.teachers
         }
+    )
+
+
+def embeddings_of_curve(wildcards):
+    """Give the embeddings that a learning curve is computed on."""
+    curve = PARAMS.few_labels[wildcards.curve]
+    return LAYOUT.embeddings(parameters.pool_name(curve.images), curve.reference.name)
+
+
+def words_of_curve(curve):
+    """Give the words of a learning curve's classes."""
+    asked = PARAMS.few_labels[curve]
+    return LAYOUT.words(asked.reference.name, asked.prompts)
+
+
+def labels_of_curve(wildcards):
+    """Give the labels without a label that stand beside a learning curve."""
+    curve = PARAMS.few_labels[wildcards.curve]
+    return [LAYOUT.labels(curve.images, curve.labels(one)) for one in curve.labellings]
+
+
+def curve_reads(wildcards):
+    """Give a learning curve, its images, and how its intervals are made."""
+    curve = PARAMS.few_labels[wildcards.curve]
+    return reads(
+        "seed",
+        "statistics",
+        curve=part("few_labels", wildcards.curve),
+        mixture=PARAMS.every_mixture[curve.images].model_dump(mode="json"),
     )

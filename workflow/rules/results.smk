@@ -90,6 +90,31 @@ rule metrics:
         "medlabel {params.overlays} metrics 2> {log:q}"
 
 
+rule few_labels:
+    input:
+        pool=lambda wildcards: LAYOUT.pool_of(PARAMS.few_labels[wildcards.curve].images),
+        embeddings=embeddings_of_curve,
+        words=lambda wildcards: words_of_curve(wildcards.curve),
+        labels=labels_of_curve,
+    output:
+        [LAYOUT.curve("{curve}", file) for file in CURVE_FILES],
+    log:
+        LAYOUT.log("few_labels", "{curve}"),
+    benchmark:
+        LAYOUT.timing("few_labels", "{curve}")
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        code=code("evaluate.few_labels", "report.few_labels"),
+        overlays=overlays,
+        reads=curve_reads,
+    shell:
+        "medlabel {params.overlays} few_labels {wildcards.curve} 2> {log:q}"
+
+
 rule contact_sheet:
     input:
         [LAYOUT.phantoms(kind, PARAMS.phantoms.size) for kind in catalogue.PHANTOMS],

@@ -27,11 +27,10 @@ for ENCODER, SETTINGS_OF_ENCODER in PARAMS.encoders.items():
                 LAYOUT.log("pretrain", f"{ENCODER}{{run}}"),
             benchmark:
                 LAYOUT.timing("pretrain", f"{ENCODER}{{run}}")
-            priority: BOTH_CORES
+            priority: EARLY
             conda:
                 ENVIRONMENT
-            # Part of what makes the weights repeatable: other numbers sum in another order.
-            threads: 2
+            threads: SETTINGS_OF_ENCODER.threads
             resources:
                 mem_mb=4000,
                 runtime=60,
@@ -68,10 +67,10 @@ for ENCODER, SETTINGS_OF_ENCODER in PARAMS.encoders.items():
                 LAYOUT.log("pretrain", ENCODER),
             benchmark:
                 LAYOUT.timing("pretrain", ENCODER)
-            priority: BOTH_CORES
+            priority: EARLY
             conda:
                 ENVIRONMENT
-            threads: 2
+            threads: SETTINGS_OF_ENCODER.threads
             resources:
                 mem_mb=4000,
                 runtime=60,
@@ -108,7 +107,9 @@ for ENCODER, SETTINGS_OF_ENCODER in PARAMS.encoders.items():
                 encoder=ENCODER,
                 overlays=overlays,
                 reads=part(
-                    "encoders", ENCODER, without=("batch_size", "precision", "runtime")
+                    "encoders",
+                    ENCODER,
+                    without=("batch_size", "threads", "precision", "runtime"),
                 ),
             shell:
                 "medlabel {params.overlays} adopt {params.encoder} 2> {log:q}"
@@ -125,11 +126,11 @@ rule embed:
         LAYOUT.log("embed", "{mixture}/{encoder}"),
     benchmark:
         LAYOUT.timing("embed", "{mixture}/{encoder}")
-    priority: BOTH_CORES
+    priority: EARLY
     conda:
         ENVIRONMENT
     # Not the machine's number of cores: sums of floats, and so bytes, would depend on it.
-    threads: 2
+    threads: threads_of_encoder
     resources:
         mem_mb=4000,
         runtime=240,

@@ -14,13 +14,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from medlabel import compute
 from medlabel.annotation import classes as naming
-from medlabel.annotation import embedding, labelling, places, sources, teachers
+from medlabel.annotation import embedding, labelling, looks, places, sources, teachers, wording
 from medlabel.data.pixels import Pixels
 from medlabel.data.reading import windows
 from medlabel.data.reading.page import Reading
 from medlabel.data.vectors import Vectors
 from medlabel.errors import MedlabelError
-from medlabel.labels import zeroshot
+from medlabel.labels import sources as origins
+from medlabel.labels.sources import Property
 
 Images = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | npt.NDArray[Any]
 
@@ -49,6 +50,9 @@ class Labeller(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     estimated_accuracy_
         Of the labels of those images, from how sure words are and how far clusters agree: an
         estimate, not checked (`medlabel.labels.estimate`).
+    verdict_, reason_
+        Whether to use those labels, ``"trusted"``, ``"check"`` or ``"refused"``, and why, in a
+        line; nothing is kept back.
     """
 
     def __init__(
@@ -85,25 +89,31 @@ class Labeller(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         MedlabelError
             When classes cannot be told apart, there is no such encoder, or a file is no image.
         """
-        from medlabel.teacher import encoder, words
-
         sentences = self._sentences()
         folder = teachers.find(self.encoder, self.device, self.threads)
-        loaded = encoder.load(folder, compute.prepare(self.device, self.threads))
-        described = words.class_embeddings(loaded, list(sentences.values()))
-        zeroshot.require_distinct(described, list(sentences))
+        self._loaded, said = wording.read(folder, sentences, self.device, self.threads)
         self.classes_ = np.array(list(sentences))
-        self._loaded = loaded
-        opinion = labelling.judge(self._embed(X), described, loaded.logit_scale, list(sentences))
+        embeddings, properties = self._seen(X)
+        opinion = labelling.judge(
+            embeddings,
+            said.described,
+            self._loaded.logit_scale,
+            list(sentences),
+            said.unknown,
+            said.swapped,
+            said.mute,
+            properties,
+        )
         self._labeller = opinion.labeller
         self.review_order_ = np.argsort(opinion.margins, kind="stable")
         self.estimated_accuracy_ = opinion.estimate.accuracy
+        self.verdict_, self.reason_ = opinion.verdict, opinion.reason
         return self
 
     def predict_proba(self, X: Images) -> Vectors:  # noqa: N803
         """Return the probability of each class: float32 of shape (n, classes)."""
         check_is_fitted(self)
-        return self._labeller.predict(self._embed(X))
+        return self._labeller.predict(self._seen(X)[0])
 
     def predict(self, X: Images) -> npt.NDArray[Any]:  # noqa: N803
         """Return the most probable class of each image, of equal ones the first."""
@@ -119,7 +129,8 @@ class Labeller(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return self.classes
         return naming.read(",".join(self.classes))
 
-    def _embed(self, images: Images) -> Vectors:
+    def _seen(self, images: Images) -> tuple[Vectors, list[Property]]:
+        """Return embeddings of images, and what these are whatever they show."""
         settings = embedding.Settings(
             self.batch_size,
             compute.choose_precision(self.precision, self._loaded.device),  # type: ignore[arg-type]
@@ -128,11 +139,14 @@ class Labeller(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             places.cache() / "images",
         )
         if isinstance(images, np.ndarray) and images.dtype.kind in "buif":
-            return embedding.embed_pixels(_stack(images), self._loaded, settings)
+            pixels = _stack(images)
+            looked = origins.measured([looks.look(one) for one in pixels], *looks.COLUMNS)
+            return embedding.embed_pixels(pixels, self._loaded, settings), looked
         reading = Reading(windows.parse(self.window))
         found = embedding.embed(_sources(images), reading, self._loaded, settings)
         digests = {digest: row for row, digest in enumerate(found.digests)}
-        return found.vectors[[digests[_only(file)] for file in found.files]]
+        rows = np.array([digests[_only(file)] for file in found.files], np.intp)
+        return found.vectors[rows], [one.take(rows) for one in found.properties()]
 
 
 def _stack(images: npt.NDArray[Any]) -> Sequence[Pixels]:

@@ -158,7 +158,9 @@ def _decided(
 
 def _by_words(found: Sequence[sources.Source], request: Request) -> Thought:
     folder = teachers.find(request.encoder, request.device, request.threads)
-    loaded, said = wording.read(folder, request)
+    loaded, said = wording.read(
+        folder, request.sentences, request.device, request.threads, request.weigh
+    )
     arithmetic = compute.choose_precision(request.arithmetic, loaded.device)  # type: ignore[arg-type]
     settings = _settings(request, arithmetic)
     embedded = embedding.embed(found, request.reading, loaded, settings)

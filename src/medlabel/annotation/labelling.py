@@ -151,7 +151,7 @@ def judge(
     by_words, labels = alone.predict(embeddings), chances.argmax(axis=1)
     split = sources.find(properties, embeddings, labels, by_words, ~right.stray)
     if split:
-        right = estimate.estimate(*given, by_words, chances)
+        right = estimate.of_views(by_words, by_words, chances, right.stray)
         labeller, chances = alone, by_words
     doubts = list(_doubts(unknown, swapped, mute, split))
     return Opinion(chances, margins_of(chances), _doubted(right, doubts), labeller)

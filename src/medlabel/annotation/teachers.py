@@ -65,6 +65,7 @@ def _adopted(given: str) -> Path:
     settings = params.Published(
         kind="open_clip",
         batch_size=64,
+        threads=1,
         precision="auto",
         runtime="openvino",
         model=model,

@@ -12,7 +12,6 @@ import numpy as np
 
 from medlabel import compute
 from medlabel.annotation import naming
-from medlabel.annotation.request import Request
 from medlabel.data.vectors import Vectors
 from medlabel.labels import prompts, zeroshot
 
@@ -49,8 +48,25 @@ class Wording:
         return self.described if self.each is None else prompts.weighted(images, self.each)
 
 
-def read(folder: Path, request: Request) -> tuple[encoder.Encoder, Wording]:
+def read(
+    folder: Path,
+    sentences: Mapping[str, Sequence[str]],
+    device: str,
+    threads: int,
+    weigh: bool = False,
+) -> tuple[encoder.Encoder, Wording]:
     """Load an encoder and let it read all that is said: its words are gone once it sees images.
+
+    Parameters
+    ----------
+    folder
+        Of the encoder.
+    sentences
+        What to say of each class; of none where images are only grouped.
+    device, threads
+        As for `medlabel.compute.prepare`.
+    weigh
+        Whether single sentences are wanted, too.
 
     Raises
     ------
@@ -59,8 +75,7 @@ def read(folder: Path, request: Request) -> tuple[encoder.Encoder, Wording]:
     """
     from medlabel.teacher import encoder, locked, words
 
-    loaded = encoder.load(folder, compute.prepare(request.device, request.threads))
-    sentences = request.sentences
+    loaded = encoder.load(folder, compute.prepare(device, threads))
     if not sentences:
         return loaded, Wording(np.empty((0, loaded.manifest.dimension), np.float32))
     described = words.class_embeddings(loaded, list(sentences.values()))
@@ -72,15 +87,8 @@ def read(folder: Path, request: Request) -> tuple[encoder.Encoder, Wording]:
         )
     return loaded, Wording(
         described,
-        each=_each(loaded, sentences) if request.weigh else None,
+        each=words.sentence_embeddings(loaded, list(sentences.values())) if weigh else None,
         unknown=list(words.check(loaded, sentences)),
         swapped=naming.swapped(loaded, sentences, described),
         mute=naming.mute(loaded, sentences),
     )
-
-
-def _each(loaded: encoder.Encoder, sentences: Mapping[str, Sequence[str]]) -> Vectors:
-    from medlabel.teacher import words
-
-    said = zip(*sentences.values(), strict=True)
-    return np.stack([words.class_embeddings(loaded, [[one] for one in some]) for some in said])

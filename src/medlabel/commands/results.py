@@ -10,6 +10,7 @@ import typer
 from medlabel.commands.state import State, chosen
 from medlabel.data import catalogue
 from medlabel.layout import PUBLISHED
+from medlabel.params import pool_name
 
 Study = Annotated[str, typer.Argument(help="A study of params.yaml.")]
 
@@ -38,6 +39,27 @@ def metrics() -> None:
 
     params, layout = State.both()
     gathering.write(params, layout)
+
+
+def few_labels(
+    name: Annotated[str, typer.Argument(help="A learning curve of params.yaml.")],
+) -> None:
+    """Learn from a few true labels on frozen embeddings, and draw what a label is worth."""
+    from medlabel.evaluate import few_labels as learning
+    from medlabel.report import few_labels as drawing
+
+    params, layout = State.both()
+    curve = chosen(name, params.few_labels, "few_labels")
+    pool = pool_name(curve.images)
+    inputs = learning.Inputs(
+        Path(layout.pool(pool)),
+        Path(layout.embeddings(pool, curve.reference.name)),
+        Path(layout.words(curve.reference.name, curve.prompts)),
+        {one: Path(layout.labels(curve.images, curve.labels(one))) for one in curve.labellings},
+    )
+    mixture = params.every_mixture[curve.images]
+    found = learning.compute(inputs, str(curve.reference), mixture, curve, params.seed)
+    drawing.write(params, name, found, Path(layout.curve(name, "")))
 
 
 def contact_sheet() -> None:

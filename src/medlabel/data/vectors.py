@@ -21,11 +21,15 @@ Vectors = npt.NDArray[np.float32]
 
 
 def with_vectors(
-    table: pd.DataFrame, columns: Mapping[str, Vectors], content: Mapping[str, Any]
+    table: pd.DataFrame,
+    columns: Mapping[str, Vectors],
+    content: Mapping[str, Any],
+    singly: Mapping[str, Sequence[Vectors]] | None = None,
 ) -> Any:
     """Return a table with more columns, of vectors, and `content` as JSON in its metadata.
 
-    Columns are float32 of shape (len(table), dimension).
+    Columns are float32 of shape (len(table), dimension). Of `singly` each row has a list of
+    vectors, of shape (any number, dimension): they are kept one after the other.
     """
     import pyarrow as pa
 
@@ -34,6 +38,9 @@ def with_vectors(
         flat = pa.array(np.ascontiguousarray(vectors).ravel())
         values = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
         found = found.append_column(name, values)
+    for name, rows in (singly or {}).items():
+        lists = pa.array([row.ravel() for row in rows], pa.list_(pa.float32()))
+        found = found.append_column(sentences_of(name), lists)
     return found.replace_schema_metadata({"medlabel": json.dumps(content, sort_keys=True)})
 
 
@@ -93,6 +100,37 @@ def read_words(path: Path, reference: str, classes: Sequence[str]) -> tuple[Vect
     note = json.loads(table.schema.metadata[b"medlabel"])
     words = _column(table, reference)[[known[name] for name in classes]]
     return words, float(note["logit_scale"][reference])
+
+
+def sentences_of(reference: str) -> str:
+    """Return the name of the column that holds an encoder's single sentences."""
+    return f"{reference} sentences"
+
+
+def read_sentences(path: Path, reference: str, classes: Sequence[str]) -> Vectors:
+    """Read an encoder's embeddings of the single sentences about classes.
+
+    Returns
+    -------
+    ndarray
+        float32 of shape (sentences, len(classes), dimension): the first sentence about every class,
+        the second, and so on.
+
+    Raises
+    ------
+    MedlabelError
+        When the file is missing or damaged, or holds no single sentences.
+
+    Notes
+    -----
+    The classes must have as many sentences each, and be in the file.
+    """
+    words, _ = read_words(path, reference, classes)
+    column = sentences_of(reference)
+    table = files.read_arrow(path, "words", ["class", column])
+    lists = dict(zip(table["class"].to_pylist(), table[column], strict=True))
+    rows = [np.asarray(lists[name].values, np.float32) for name in classes]
+    return np.stack([row.reshape(-1, words.shape[1]) for row in rows], axis=1)
 
 
 def read_unknown_words(path: Path, reference: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ from medlabel.labels import evidence, kmeans, space, zeroshot
 from medlabel.labels.evidence import Evidence, Floats
 
 Verdict = Literal["trusted", "check", "refused"]
+Chances = npt.NDArray[np.floating[Any]]
 
 # Log-odds of accuracy: a number, and factors of the log-odds of mean confidence and of agreement;
 # spread of what is left. Fitted by `bench/labellings.py --calibrate` on folders of seeds from 1000.
@@ -88,9 +89,24 @@ def estimate(
         As `evidence.gather`.
     """
     found = evidence.gather(images, words, logit_scale, classes)
-    stray = strays(found, images)
-    kept = ~stray if not stray.all() else stray
     by_words = zeroshot.softmax(evidence.logits(images, words, logit_scale))
+    return of_views(chances, by_words, by_clusters, strays(found, images))
+
+
+def of_views(
+    chances: Chances, by_words: Chances, by_clusters: Chances, stray: npt.NDArray[np.bool_]
+) -> Estimate:
+    """Estimate how right labels are that words and clusters have a view on.
+
+    Parameters
+    ----------
+    chances, by_words, by_clusters
+        Probabilities of the same images by the labelling, by words alone and by clusters, (n,
+        classes).
+    stray
+        Which images fit no class, (n,).
+    """
+    kept = ~stray if not stray.all() else stray
     labels = chances.argmax(axis=1)
     views = [by_words.argmax(axis=1), by_clusters.argmax(axis=1)]
     agreement = min(float((view == labels)[kept].mean()) for view in views)

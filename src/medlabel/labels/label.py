@@ -9,7 +9,7 @@ import numpy as np
 
 from medlabel import files
 from medlabel.data import mixtures, vectors
-from medlabel.labels import evidence, methods
+from medlabel.labels import evidence, methods, prompts
 
 if TYPE_CHECKING:
     from medlabel.params import AnyLabelling, Mixture
@@ -37,7 +37,8 @@ def write(
     embeddings, words
         Tables with a column for `reference`, the encoder's weights.
     settings
-        Method and logit scale; which labels a student learns from is not decided here.
+        Method, logit scale, and whether sentences are weighed; which labels a student learns from
+        is not decided here.
     target
         The parquet table to write: role, dataset, split, row, label (int8; the truth, which is
         copied for scoring and otherwise unused), pseudolabel (int8) and ``p_<class>`` (float32)
@@ -56,12 +57,15 @@ def write(
     truth = table.pop("class").map({name: label for label, name in enumerate(classes)})
     described, own_scale = vectors.read_words(words, reference, classes)
     images = vectors.read_embeddings(embeddings, reference, table)
+    to_train = (table["role"] == "train").to_numpy()
+    if settings.weigh:
+        each = vectors.read_sentences(words, reference, classes)
+        described = prompts.weighted(images[to_train], each)
     scale = settings.logit_scale or own_scale
     if space is not None:
         others = vectors.read_embeddings(*space, table)
         images, described, scale = evidence.compared_in(images, described, scale, others)
-    known = images[(table["role"] == "train").to_numpy()]
-    found = methods.fit(settings, known, described, scale, classes).predict(images)
+    found = methods.fit(settings, images[to_train], described, scale, classes).predict(images)
     # argmax takes the first of equals: ties go to the lower class index.
     labelled = table.assign(
         label=truth.astype(np.int8),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +54,11 @@ class Property:
     values: Floats
     chosen: bool = False
     given: Floats | None = None
+
+    def take(self, rows: npt.NDArray[np.intp]) -> Property:
+        """Return the property of some images, which may be named twice."""
+        given = None if self.given is None else self.given[rows]
+        return replace(self, values=self.values[rows], given=given)
 
     def of(self, rows: npt.NDArray[np.intp]) -> Floats:
         """Return the values of some images, less what is foretold.

@@ -16,6 +16,7 @@ from medlabel.params.encoders import (
     Runtime,
     Tower,
 )
+from medlabel.params.few_labels import FewLabels
 from medlabel.params.labellings import (
     Anchored,
     AnyLabelling,
@@ -56,6 +57,7 @@ __all__ = [
     "Distillation",
     "Download",
     "EncoderReference",
+    "FewLabels",
     "Head",
     "Labelling",
     "Locked",

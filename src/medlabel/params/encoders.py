@@ -18,6 +18,10 @@ class Encoder(Part):
     """What encoders of all kinds have."""
 
     batch_size: Count = Field(description="Images a forward pass when embedding.")
+    threads: Count = Field(
+        description="CPU threads of training it and of embedding; by torch the last digits depend "
+        "on them. With one, other jobs use the other cores."
+    )
     precision: Precision | Literal["int8"] = Field(
         description="Arithmetic of the image tower when embedding; int8 computes convolutions in 8 "
         "bits (runtime openvino alone): faster, but labels differ; auto takes bf16 where the "

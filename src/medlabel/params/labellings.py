@@ -24,6 +24,10 @@ class Labelling(Part):
         description="Encoder in whose embeddings images are compared, beside those that the words "
         "belong to; null: in these alone."
     )
+    weigh: bool = Field(
+        description="Weigh the sentences about a class by how far they tell the images to train on "
+        "apart, without labels (ZPE), instead of taking their plain mean."
+    )
     top_k: Count | None = Field(
         description="Train on so many images a class, those most sure of it; null takes all."
     )

@@ -20,6 +20,7 @@ from medlabel.params.encoders import (
     Locked,
     Prompts,
 )
+from medlabel.params.few_labels import FewLabels
 from medlabel.params.labellings import AnyLabelling
 from medlabel.params.mixtures import Mixture
 from medlabel.params.networks import Network
@@ -113,6 +114,9 @@ class Params(Section):
     studies: Annotated[dict[Name, Study], extending("title")] = Field(
         min_length=1, description="What is compared."
     )
+    few_labels: Annotated[dict[Name, FewLabels], extending("title")] = Field(
+        description="What a few true labels are worth, beside labels that take none."
+    )
     default_studies: list[Name] = Field(
         min_length=1, description="What `snakemake` makes without a target."
     )
@@ -132,6 +136,8 @@ class Params(Section):
             _require(name, self.studies, "default_studies")
         for name, study in self.studies.items():
             self._check_study(f"studies.{name}", study, self.grids[name])
+        for name, curve in self.few_labels.items():
+            self._check_curve(f"few_labels.{name}", curve)
         return self
 
     def _check_mixture(self, name: str, mixture: Mixture) -> None:
@@ -186,6 +192,19 @@ class Params(Section):
         for teacher in teachers:
             self._check_encoder(f"{where}.encoder", teacher)
         self._check_words(where, self.every_mixture[cell.images], str(cell.prompts))
+        if self.labellings[str(cell.labelling)].weigh:
+            self._check_weights(where, cell)
+
+    def _check_curve(self, where: str, curve: FewLabels) -> None:
+        _require(curve.images, self.every_mixture, f"{where}.images")
+        _require(curve.prompts, self.prompts, f"{where}.prompts")
+        for labelling in curve.labellings:
+            _require(labelling, self.labellings, f"{where}.labellings")
+        try:
+            self._check_encoder(f"{where}.encoder", curve.reference)
+        except ValueError as error:
+            raise ValueError(f"{where}.encoder: {error}") from error
+        self._check_words(where, self.every_mixture[curve.images], curve.prompts)
 
     def _check_encoder(self, where: str, teacher: EncoderReference) -> None:
         _require(teacher.name, self.encoders, where)
@@ -214,6 +233,19 @@ class Params(Section):
                     f"prompts.{prompts}.words: {other} and {label} ({where}) have the same words; "
                     f"different ones allowed"
                 )
+
+    def _check_weights(self, where: str, cell: Cell) -> None:
+        """Refuse to weigh sentences where classes differ in their number, or have one."""
+        prompts = self.prompts[str(cell.prompts)]
+        names = self.every_mixture[cell.images].class_names
+        counts = {name: len(prompts.sentences(name)) for name in names}
+        if len(set(counts.values())) > 1 or 1 in counts.values():
+            listing = ", ".join(f"{name} {count}" for name, count in counts.items())
+            raise ValueError(
+                f"labellings.{cell.labelling}.weigh: true given with prompts {cell.prompts} "
+                f"({where}), whose sentences a class are {listing}; as many of each class, and at "
+                f"least two, allowed"
+            )
 
     def _check_training(self, where: str, trained: Trained) -> None:
         settings = self.training(trained)
@@ -365,8 +397,12 @@ class Params(Section):
         return [] if found is None else [found]
 
     def teachers(self, encoder: str, images: str | None = None) -> list[EncoderReference]:
-        """Return the weights of an encoder that studies use, on a part of `mixtures` or on any."""
+        """Return the weights of an encoder in use, on a part of `mixtures` or on any."""
         found = {
+            str(curve.reference): curve.reference
+            for curve in self.few_labels.values()
+            if curve.reference.name == encoder and images in (None, pool_name(curve.images))
+        } | {
             str(teacher): teacher
             for cells in self.grids.values()
             for cell in cells

@@ -365,7 +365,7 @@ class _Training:
 
     def _record(self, findings: float) -> dict[str, Any]:
         own = self.settings.captioned
-        without = {"batch_size", "captioned", "pretrainings"}
+        without = {"batch_size", "captioned", "pretrainings", "threads"}
         settings = self.settings.model_dump(mode="json", exclude=without)
         return {
             "model": "medlabel pretrain",

@@ -407,7 +407,7 @@ def _tokens(sentences: list[str], context_length: int) -> torch.Tensor:
 def _decisive(settings: Contrastive) -> dict[str, Any]:
     """Return the settings that decide on the weights, as JSON has them."""
     return settings.model_dump(
-        mode="json", exclude={"batch_size", "precision", "runtime", "pretrainings"}
+        mode="json", exclude={"batch_size", "threads", "precision", "runtime", "pretrainings"}
     )
 
 

@@ -227,6 +227,7 @@ def _open_clip(settings: Settings) -> Tower:
         model=settings.model,
         pretrained=settings.weights,
         batch_size=1,
+        threads=1,
         precision="fp32",
         runtime="torch",
     )

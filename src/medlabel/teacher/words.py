@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -36,7 +37,8 @@ def write(
         What to say of each class.
     target
         The parquet table to write: class and for each reference a fixed-size list of float32 of
-        length 1 (L2 norm). The schema's metadata ``medlabel`` holds ``logit_scale`` by reference,
+        length 1 (L2 norm); where a class has several sentences, also a list of all of them, one
+        after the other. The schema's metadata ``medlabel`` holds ``logit_scale`` by reference,
         the ``sentences``, and by reference and class the ``unknown_words`` that `check` found.
     device, threads
         As for `medlabel.compute.prepare`.
@@ -50,10 +52,12 @@ def write(
     import pyarrow.parquet as pq
 
     where = compute.prepare(device, threads)
-    columns, scales, unknown = {}, {}, {}
+    columns, singly, scales, unknown = {}, {}, {}, {}
     for reference, folder in references.items():
         loaded = encoder.load(folder, where)
         columns[reference] = class_embeddings(loaded, list(sentences.values()))
+        if any(len(said) > 1 for said in sentences.values()):
+            singly[reference] = [_each(loaded, said) for said in sentences.values()]
         scales[reference] = loaded.logit_scale
         unknown[reference] = check(loaded, sentences)
     content = {
@@ -61,7 +65,8 @@ def write(
         "sentences": dict(sentences),
         "unknown_words": unknown,
     }
-    table = vectors.with_vectors(pd.DataFrame({"class": list(sentences)}), columns, content)
+    names = pd.DataFrame({"class": list(sentences)})
+    table = vectors.with_vectors(names, columns, content, singly)
     with files.replacing(target) as partial:
         pq.write_table(table, partial)
 
@@ -130,6 +135,30 @@ def class_embeddings(
             rows.append(torch.nn.functional.normalize(each.mean(dim=0), dim=0).cpu())
     found: vectors.Vectors = torch.stack(rows).numpy()
     return found
+
+
+def sentence_embeddings(
+    loaded: encoder.Encoder, sentences: Sequence[Sequence[str]]
+) -> vectors.Vectors:
+    """Embed the sentences about classes that have as many each, one by one.
+
+    Returns
+    -------
+    ndarray
+        float32 of shape (sentences, classes, dimension): the first sentence about every class, the
+        second, and so on. Rows have length 1.
+
+    Raises
+    ------
+    MedlabelError
+        As `class_embeddings`.
+    """
+    return np.stack([_each(loaded, said) for said in sentences], axis=1)
+
+
+def _each(loaded: encoder.Encoder, sentences: Sequence[str]) -> vectors.Vectors:
+    """Embed the sentences about one class: float32 (sentences, dimension)."""
+    return class_embeddings(loaded, [[one] for one in sentences])
 
 
 def _check_length(loaded: encoder.Encoder, sentences: Sequence[str]) -> None:
