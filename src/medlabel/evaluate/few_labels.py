@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from medlabel import files, progress
 from medlabel.data import catalogue, mixtures, vectors
@@ -109,7 +110,8 @@ def compute(
                 drawn.images[chosen], drawn.labels[chosen], words, logit_scale, number
             )
             for method in settings.methods:
-                chances = few.METHODS[method](known, drawn.held_out, settings)
+                with threadpool_limits(1):  # sums in one thread, so that digits repeat
+                    chances = few.METHODS[method](known, drawn.held_out, settings)
                 score = scores.score(task, drawn.truth, chances)
                 rows.append(_row(method, count, len(chosen), number, score))
     return pd.DataFrame(rows, columns=SCORES)

@@ -77,27 +77,37 @@ def logistic(known: Labelled, images: Vectors, settings: FewLabels) -> Chances:
 
 def two_layers(known: Labelled, images: Vectors, settings: FewLabels) -> Chances:
     """Learn a head with one hidden layer, as Carminati (2023) on a frozen image tower."""
+    import warnings
+
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
 
     head = MLPClassifier(
         (settings.hidden,),
         solver="lbfgs",
         alpha=1 / settings.strength,
-        max_iter=MOST_STEPS,
+        max_iter=settings.steps,
         random_state=known.seed,
     )
-    found: Chances = head.fit(known.images, known.labels).predict_proba(images)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # so many steps are what was asked for
+        head.fit(known.images, known.labels)
+    found: Chances = head.predict_proba(images)
     return found
 
 
 def tip_adapter(known: Labelled, images: Vectors, settings: FewLabels) -> Chances:
-    """Add near labelled images to the words, without training (Zhang et al., ECCV 2022, eq. 5)."""
+    """Add near labelled images to the words, without training (Zhang et al., ECCV 2022, eq. 5).
+
+    Votes add up, so that many labels, or unequal numbers of them, drown the words.
+    """
     near = np.exp(settings.sharpness * (images @ known.images.T - 1.0))
     votes = near @ np.eye(len(known.words), dtype=np.float32)[known.labels]
     by_words = known.logit_scale * (images @ known.words.T)
     return zeroshot.softmax(by_words + settings.cache_weight * votes)
 
 
+WITH_WORDS = ("tip_adapter",)  # which know what the words say besides
 METHODS: dict[str, Callable[[Labelled, Vectors, FewLabels], Chances]] = {
     "prototypes": prototypes,
     "neighbours": neighbours,

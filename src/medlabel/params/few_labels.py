@@ -30,6 +30,7 @@ class FewLabels(Part):
         gt=0, le=1e6, description="Inverse of the ridge of `logistic` and `two_layers`."
     )
     hidden: Count = Field(description="Width of the hidden layer of `two_layers`.")
+    steps: Count = Field(description="Steps of L-BFGS in `two_layers`.")
     cache_weight: Rate = Field(description="alpha of `tip_adapter`: weight of the labelled images.")
     sharpness: float = Field(
         gt=0, le=100, description="beta of `tip_adapter`: how near an image has to be to count."

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from medlabel import files
 from medlabel.evaluate import statistics
 from medlabel.layout import CURVE_FILES
+from medlabel.labels import few
 from medlabel.params import FewLabels, Params
 from medlabel.randomness import stream
 from medlabel.report import style, table
@@ -92,19 +93,19 @@ def _panel(axes: Axes, settings: FewLabels, metric: str, intervals: Intervals) -
 
 
 def _summary(settings: FewLabels, known: dict[str, Intervals]) -> str:
-    intervals = known["accuracy"]
-    lines = []
+    intervals, lines = known["accuracy"], []
+    alone = [method for method in settings.methods if method not in few.WITH_WORDS]
     for name in settings.labellings:
         own = intervals[name, 0][0]
         enough = [
             count
             for count in settings.counts
-            if max(intervals[method, count][0] for method in settings.methods) > own
+            if max(intervals[method, count][0] for method in alone) > own
         ]
-        needed = f"{enough[0]:,} labels a class" if enough else "more labels than were tried"
+        needed = f"{enough[0]:,} a class" if enough else "more than were tried"
         lines.append(
             f"Without a label, {readable(name)} has {100 * own:.1f} % of the held-out images "
-            f"right; the best of the methods needs {needed} to have more."
+            f"right; the best method that learns from labels alone needs {needed} to have more."
         )
     return " ".join(lines)
 
