@@ -106,7 +106,15 @@ def test_it_doubts_what_the_command_doubts(
     judged = labelling.judge
     monkeypatch.setattr(labelling, "judge", judge)
     labeller.set_params(classes={"a": ["the chest"], "b": ["the retina"]}).fit(PIXELS)
-    *_, mute, properties = given[0]
+    *_, mute, properties, _ = given[0]
     assert mute == ("a", "b")
     assert {one.what for one in properties} >= {"contrast", "sharpness"}
     assert {len(one.values) for one in properties} == {len(PIXELS)}
+
+
+def test_another_labelling_may_label(labeller: medlabel.Labeller) -> None:
+    labeller.set_params(labelling="zeroshot").fit(PIXELS)
+    one = labeller.predict_proba(PIXELS[:1])
+    np.testing.assert_allclose(labeller.predict_proba(PIXELS)[:1], one, atol=1e-6)
+    with pytest.raises(MedlabelError, match="labelling: 'best' given, one of zeroshot, "):
+        labeller.set_params(labelling="best").fit(PIXELS)

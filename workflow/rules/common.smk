@@ -48,8 +48,8 @@ CURVE_FILES = layout.CURVE_FILES
 CONTACT_SHEET = multiext(f"{PARAMS.folders.results}/phantoms", ".svg", ".png")
 TRAINED = parameters.Trained("{images}", "{labels}", "{network}", "{recipe}")
 # Of jobs that most others wait for. Those on the way to a study's labels take one thread each: one
-# that wants two cores would wait until both are free at once, with one of them idle.
-EARLY = 10
+# that wants two cores would wait until both are free at once. Phantoms want two, and come first.
+FIRST, EARLY = 20, 10
 # Commands that are pasted see the same parameters as this workflow.
 GIVEN = shlex.join(
     word

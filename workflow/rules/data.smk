@@ -29,7 +29,7 @@ rule phantoms:
         LAYOUT.log("phantoms", "{size}"),
     benchmark:
         LAYOUT.timing("phantoms", "{size}")
-    priority: EARLY
+    priority: FIRST
     conda:
         ENVIRONMENT
     threads: 2

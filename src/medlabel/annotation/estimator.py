@@ -35,6 +35,8 @@ class Labeller(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Names, names divided by commas, a YAML file, or sentences by name.
     encoder
         As `medlabel label --encoder` has it; None is the default teacher, made on first use.
+    labelling
+        How embeddings and words become labels: a part of `labellings` in params.yaml.
     window
         ``"auto"`` or ``"LOW,HIGH"``: intensities shown of images with more than 8 bits.
     batch_size, precision, device, threads
@@ -59,6 +61,7 @@ class Labeller(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self,
         classes: str | Sequence[str] | Mapping[str, Sequence[str]] = (),
         encoder: str | None = None,
+        labelling: str = labelling.NAME,
         window: str = windows.AUTO,
         batch_size: int = 64,
         precision: str = "auto",
@@ -67,6 +70,7 @@ class Labeller(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> None:
         self.classes = classes
         self.encoder = encoder
+        self.labelling = labelling
         self.window = window
         self.batch_size = batch_size
         self.precision = precision
@@ -103,6 +107,7 @@ class Labeller(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             said.swapped,
             said.mute,
             properties,
+            self.labelling,
         )
         self._labeller = opinion.labeller
         self.review_order_ = np.argsort(opinion.margins, kind="stable")

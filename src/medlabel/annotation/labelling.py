@@ -20,7 +20,7 @@ from medlabel.labels.sources import Property
 
 if TYPE_CHECKING:
     from medlabel.annotation.corrections import Accuracy
-    from medlabel.params import Clusters
+    from medlabel.params import AnyLabelling
 
 NAME = "clusters"  # of params.yaml
 
@@ -111,6 +111,7 @@ def judge(
     swapped: Sequence[str] = (),
     mute: Sequence[str] = (),
     properties: Sequence[Property] = (),
+    method: str = NAME,
 ) -> Opinion:
     """Label images: clusters of them are named by words, or images where clusters follow a source.
 
@@ -132,6 +133,8 @@ def judge(
         Those of whose names nobody can tell whether their sentences belong to them.
     properties
         What images are, whatever they show, so that clusters that follow a scanner are seen.
+    method
+        Another labelling of the parameters in the clusters' place.
 
     Returns
     -------
@@ -141,17 +144,19 @@ def judge(
     Raises
     ------
     MedlabelError
-        When two classes have the same words for the encoder.
+        When two classes have the same words for the encoder, or there is no such labelling.
     """
     given = embeddings, words, logit_scale, classes
-    labeller = methods.fit(_settings(), *given)
-    chances = labeller.predict(embeddings)
-    right = estimate.estimate(*given, chances, chances)
+    labeller = methods.fit(_settings(method), *given)
+    chances = by_clusters = labeller.predict(embeddings)
+    if method != NAME:
+        by_clusters = methods.fit(_settings(NAME), *given).predict(embeddings)
+    right = estimate.estimate(*given, chances, by_clusters)
     alone = zeroshot.ByWords(words, logit_scale)
     by_words, labels = alone.predict(embeddings), chances.argmax(axis=1)
     split = sources.find(properties, embeddings, labels, by_words, ~right.stray)
     if split:
-        right = estimate.of_views(by_words, by_words, chances, right.stray)
+        right = estimate.of_views(by_words, by_words, by_clusters, right.stray)
         labeller, chances = alone, by_words
     doubts = list(_doubts(unknown, swapped, mute, split))
     return Opinion(chances, margins_of(chances), _doubted(right, doubts), labeller)
@@ -203,13 +208,14 @@ def checked(opinion: Opinion, audited: Accuracy) -> Opinion:
 
 
 @cache
-def _settings() -> Clusters:
+def _settings(name: str) -> AnyLabelling:
     from medlabel import params
 
-    part = params.read([places.parameters()]).labellings[NAME]
-    if not isinstance(part, params.Clusters):
-        raise MedlabelError(f"labellings.{NAME}: method {part.method} given; clusters expected.")
-    return part
+    known = params.read([places.parameters()]).labellings
+    usable = {key: part for key, part in known.items() if part.space is None and not part.weigh}
+    if name not in usable:
+        raise MedlabelError(f"labelling: {name!r} given, one of {', '.join(usable)} expected.")
+    return usable[name]
 
 
 def margins_of(chances: Vectors) -> npt.NDArray[np.float64]:

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 
 from medlabel import files
 from medlabel.evaluate import statistics
-from medlabel.layout import CURVE_FILES
 from medlabel.labels import few
+from medlabel.layout import CURVE_FILES
 from medlabel.params import FewLabels, Params
 from medlabel.randomness import stream
 from medlabel.report import style, table
