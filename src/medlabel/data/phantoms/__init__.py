@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -240,21 +240,15 @@ def write_all(
     threads
         Kinds drawn at a time.
     """
-    from joblib import Parallel, delayed
+    from joblib import Parallel, delayed, parallel_config
 
-    drawn = Parallel(n_jobs=threads, return_as="generator_unordered")(
-        delayed(_write_alone)(*one, seed) for one in wanted
-    )
-    for _ in progress.track(drawn, "draw phantoms", len(wanted)):
-        pass
-
-
-def _write_alone(*given: Any) -> None:
-    """Write one kind on one thread: images are too small to share."""
-    import torch
-
-    torch.set_num_threads(1)
-    write(*given)
+    # A kind takes one thread, whatever OMP_NUM_THREADS says: images are too small to share.
+    with parallel_config(backend="loky", inner_max_num_threads=1):
+        drawn = Parallel(n_jobs=threads, return_as="generator_unordered")(
+            delayed(write)(*one, seed) for one in wanted
+        )
+        for _ in progress.track(drawn, "draw phantoms", len(wanted)):
+            pass
 
 
 def _channels_last(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
