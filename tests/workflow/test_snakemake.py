@@ -146,6 +146,14 @@ def test_touched_files_are_no_reason_to_rerun(copied: Workplace) -> None:
     assert copied.planned() == {}
 
 
+def test_results_without_their_trainings_are_made_again(copied: Workplace) -> None:
+    """As after a clone, which has results, but neither data nor what Snakemake knew of them."""
+    shutil.rmtree(copied.folder / "data")
+    shutil.rmtree(copied.folder / ".snakemake")
+    planned = copied.planned()
+    assert {"train", "evaluate", "report"} <= set(planned)
+
+
 def test_a_rule_is_a_command_that_can_be_pasted(copied: Workplace) -> None:
     target = f"data/labels/phantom_tiny/{STUDENT.split('/')[1]}.parquet"
     before = (copied.folder / target).read_bytes()

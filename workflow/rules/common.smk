@@ -163,9 +163,13 @@ def labels_of_study(study):
 
 
 def reports_of(study):
-    """Give what a reader gets of a study."""
+    """Give what a reader gets of a study, and the trainings behind it.
+
+    A clone has results without trainings, which Snakemake would not miss unless asked for them.
+    """
     names = ("study.json", "scores.csv", "tables.md", "report.html")
-    return [LAYOUT.study(study, name) for name in names]
+    results = [LAYOUT.study(study, name) for name in names]
+    return [*results, *files_of_trainings(study, "run.json")]
 
 
 def supervised_studies():

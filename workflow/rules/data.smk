@@ -10,6 +10,7 @@ rule fetch:
         LAYOUT.log("fetch", "{stem}"),
     benchmark:
         LAYOUT.timing("fetch", "{stem}")
+    priority: EARLY
     conda:
         ENVIRONMENT
     resources:
@@ -76,6 +77,7 @@ rule pool:
         LAYOUT.log("pool", "{mixture}"),
     benchmark:
         LAYOUT.timing("pool", "{mixture}")
+    priority: EARLY
     conda:
         ENVIRONMENT
     resources:
