@@ -221,5 +221,7 @@ def record_in_dvc():
     command = ["dvc", "commit", "--force", "--quiet", "dvc.yaml"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        reason = (
+            done.stderr.strip().splitlines() or ["`dvc commit dvc.yaml` says why"]
+        )[-1]
         sys.stderr.write(f"medlabel: not recorded in DVC: {reason}\n")
