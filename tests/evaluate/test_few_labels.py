@@ -41,7 +41,7 @@ def mixture() -> params.Mixture:
 
 @pytest.fixture
 def inputs(tmp_path: Path) -> few_labels.Inputs:
-    images, words, truth = folder([TRAIN + TEST, TRAIN + TEST], error=0.3)
+    images, words, truth = folder([TRAIN + TEST, TRAIN + TEST], spread=0.8, error=0.3)
     order = np.argsort(truth, kind="stable")
     rows = [
         (role, f"phantom_{name}", split, row, name)

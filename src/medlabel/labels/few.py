@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from medlabel.params import FewLabels
 
 PRECISE, MOST_STEPS = 1e-8, 1000  # gradient at which a fit ends
+WIDEST = 30.0  # difference of logits
 
 Ints = npt.NDArray[np.intp]
 Chances = npt.NDArray[np.floating[Any]]
@@ -99,12 +100,15 @@ def two_layers(known: Labelled, images: Vectors, settings: FewLabels) -> Chances
 def tip_adapter(known: Labelled, images: Vectors, settings: FewLabels) -> Chances:
     """Add near labelled images to the words, without training (Zhang et al., ECCV 2022, eq. 5).
 
-    Votes add up, so that many labels, or unequal numbers of them, drown the words.
+    Votes add up, so that many labels, or unequal numbers of them, drown the words. Logits farther
+    apart than `WIDEST` are brought nearer together, all alike: probabilities of 1 have no order.
     """
     near = np.exp(settings.sharpness * (images @ known.images.T - 1.0))
     votes = near @ np.eye(len(known.words), dtype=np.float32)[known.labels]
     by_words = known.logit_scale * (images @ known.words.T)
-    return zeroshot.softmax(by_words + settings.cache_weight * votes)
+    logits = (by_words + settings.cache_weight * votes).astype(np.float64)
+    widest = np.ptp(logits, axis=1).max()
+    return zeroshot.softmax(logits * min(1.0, WIDEST / widest))
 
 
 WITH_WORDS = ("tip_adapter",)  # which know what the words say besides
