@@ -167,6 +167,12 @@ def test_overlays_are_valid(overlay: Path) -> None:
             "labellings.vote_in_locked.space=eye",
             "labellings.vote_in_locked.space: 'eye' given, one",
         ),
+        ("few_labels.kinds.encoder=eye", "few_labels.kinds.encoder: 'eye' given, one of locked, "),
+        ("few_labels.kinds.encoder=a@b@c", "few_labels.kinds.encoder: 'a@b@c' given, such as phan"),
+        (
+            "few_labels.kinds.labellings=['weighed']",
+            "labellings.weighed.weigh: true given with prompts capstone (few_labels.kinds)",
+        ),
         ("labellings.zeroshot.weigh=true", "labellings.zeroshot.weigh: true given with prompts"),
         ("labellings.vote_in_locked.space=locked.7", "labellings.vote_in_locked.space: pretraini"),
         ("labellings.vote.count=0", "labellings.vote.count: 0 given, allowed: input should be"),

@@ -192,18 +192,19 @@ class Params(Section):
         for teacher in teachers:
             self._check_encoder(f"{where}.encoder", teacher)
         self._check_words(where, self.every_mixture[cell.images], str(cell.prompts))
-        if self.labellings[str(cell.labelling)].weigh:
-            self._check_weights(where, cell)
+        self._check_weights(where, cell.images, str(cell.prompts), str(cell.labelling))
 
     def _check_curve(self, where: str, curve: FewLabels) -> None:
         _require(curve.images, self.every_mixture, f"{where}.images")
         _require(curve.prompts, self.prompts, f"{where}.prompts")
         for labelling in curve.labellings:
             _require(labelling, self.labellings, f"{where}.labellings")
+            self._check_weights(where, curve.images, curve.prompts, labelling)
         try:
-            self._check_encoder(f"{where}.encoder", curve.reference)
+            teacher = curve.reference
         except ValueError as error:
             raise ValueError(f"{where}.encoder: {error}") from error
+        self._check_encoder(f"{where}.encoder", teacher)
         self._check_words(where, self.every_mixture[curve.images], curve.prompts)
 
     def _check_encoder(self, where: str, teacher: EncoderReference) -> None:
@@ -234,15 +235,16 @@ class Params(Section):
                     f"different ones allowed"
                 )
 
-    def _check_weights(self, where: str, cell: Cell) -> None:
+    def _check_weights(self, where: str, images: str, prompts: str, labelling: str) -> None:
         """Refuse to weigh sentences where classes differ in their number, or have one."""
-        prompts = self.prompts[str(cell.prompts)]
-        names = self.every_mixture[cell.images].class_names
-        counts = {name: len(prompts.sentences(name)) for name in names}
+        if not self.labellings[labelling].weigh:
+            return
+        names = self.every_mixture[images].class_names
+        counts = {name: len(self.prompts[prompts].sentences(name)) for name in names}
         if len(set(counts.values())) > 1 or 1 in counts.values():
             listing = ", ".join(f"{name} {count}" for name, count in counts.items())
             raise ValueError(
-                f"labellings.{cell.labelling}.weigh: true given with prompts {cell.prompts} "
+                f"labellings.{labelling}.weigh: true given with prompts {prompts} "
                 f"({where}), whose sentences a class are {listing}; as many of each class, and at "
                 f"least two, allowed"
             )

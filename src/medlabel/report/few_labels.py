@@ -11,17 +11,18 @@ from matplotlib.axes import Axes
 
 from medlabel import files
 from medlabel.evaluate import statistics
+from medlabel.evaluate.results import Metric
 from medlabel.labels import few
 from medlabel.layout import CURVE_FILES
 from medlabel.params import FewLabels, Params
 from medlabel.randomness import stream
 from medlabel.report import style, table
-from medlabel.report.text import NONE, readable
+from medlabel.report.text import METRICS, NONE, heading, percent, readable
 
 COLOURS = (style.BLUE, style.GREEN, style.PURPLE, style.SKY, style.BLACK)
 MARKERS = ("o", "s", "^", "D", "v")
 WITHOUT = (style.VERMILLION, style.ORANGE, style.GREY)
-SHOWN = {"accuracy": ("Accuracy (%)", 100.0, 1), "auc": ("AUC", 1.0, 3)}
+SHOWN: dict[Metric, int] = {"accuracy": 1, "auc": 3}  # with decimals
 BODY = 75.0  # mm
 SCORES, TABLES, *CURVES = CURVE_FILES
 Intervals = dict[tuple[str, int], tuple[float, float, float]]  # mean, low, high
@@ -43,8 +44,9 @@ def write(params: Params, name: str, found: pd.DataFrame, folder: Path) -> None:
     with files.replacing(folder / SCORES) as partial:
         found.to_csv(partial, index=False, float_format="%.6f", lineterminator="\n")
     known = {metric: _intervals(found, metric, params, name) for metric in SHOWN}
-    _draw(settings, known, [folder / name for name in CURVES])
-    shown = [_table(found, known)]
+    covered = percent(params.statistics.confidence, 0)
+    _draw(settings, covered, known, [folder / name for name in CURVES])
+    shown = [_table(found, covered, known)]
     table.write(settings.title, _summary(settings, known), shown, folder / TABLES)
 
 
@@ -61,9 +63,11 @@ def _intervals(found: pd.DataFrame, metric: str, params: Params, name: str) -> I
     return known
 
 
-def _draw(settings: FewLabels, known: dict[str, Intervals], targets: Sequence[Path]) -> None:
+def _draw(
+    settings: FewLabels, covered: str, known: dict[Metric, Intervals], targets: Sequence[Path]
+) -> None:
     told = (
-        f"Mean over {settings.draws} draws of the labelled images, with its 95 % interval. "
+        f"Mean over {settings.draws} draws of the labelled images, with its {covered} interval. "
         f"Embeddings of {settings.encoder}, which are not trained. Horizontal lines: labels by the "
         f"same encoder that took no label."
     )
@@ -74,8 +78,8 @@ def _draw(settings: FewLabels, known: dict[str, Intervals], targets: Sequence[Pa
         style.legend(figure, 4)
 
 
-def _panel(axes: Axes, settings: FewLabels, metric: str, intervals: Intervals) -> None:
-    heading, unit, _ = SHOWN[metric]
+def _panel(axes: Axes, settings: FewLabels, metric: Metric, intervals: Intervals) -> None:
+    unit = METRICS[metric][2]
     for method, colour, marker in zip(settings.methods, COLOURS, MARKERS, strict=False):
         values = unit * np.array([intervals[method, count] for count in settings.counts])
         axes.fill_between(
@@ -87,12 +91,12 @@ def _panel(axes: Axes, settings: FewLabels, metric: str, intervals: Intervals) -
     for name, colour in zip(settings.labellings, WITHOUT, strict=False):
         label = f"{readable(name)}: no label"
         axes.axhline(unit * intervals[name, 0][0], color=colour, linestyle="--", label=label)
-    axes.set(xscale="log", xlabel="True labels a class", ylabel=heading)
+    axes.set(xscale="log", xlabel="True labels a class", ylabel=heading(metric))
     axes.set_xticks(settings.counts, [f"{one:,}" for one in settings.counts], rotation=45)
     axes.minorticks_off()
 
 
-def _summary(settings: FewLabels, known: dict[str, Intervals]) -> str:
+def _summary(settings: FewLabels, known: dict[Metric, Intervals]) -> str:
     intervals, lines = known["accuracy"], []
     alone = [method for method in settings.methods if method not in few.WITH_WORDS]
     for name in settings.labellings:
@@ -110,7 +114,7 @@ def _summary(settings: FewLabels, known: dict[str, Intervals]) -> str:
     return " ".join(lines)
 
 
-def _table(found: pd.DataFrame, known: dict[str, Intervals]) -> table.Table:
+def _table(found: pd.DataFrame, covered: str, known: dict[Metric, Intervals]) -> table.Table:
     sizes = found.groupby(["method", "labels_a_class"], sort=False)["labels"].max()
     rows = [
         {
@@ -118,16 +122,16 @@ def _table(found: pd.DataFrame, known: dict[str, Intervals]) -> table.Table:
             "Labels a class": f"{count:,}" if count else NONE,
             "Labels": f"{sizes[method, count]:,}",
             **{
-                heading: "{0:.{3}f} ({1:.{3}f} to {2:.{3}f})".format(
-                    *(unit * one for one in known[metric][method, count]), decimals
+                heading(metric): "{0:.{3}f} ({1:.{3}f} to {2:.{3}f})".format(
+                    *(METRICS[metric][2] * one for one in known[metric][method, count]), decimals
                 )
-                for metric, (heading, unit, decimals) in SHOWN.items()
+                for metric, decimals in SHOWN.items()
             },
         }
         for method, count in known["accuracy"]
     ]
     note = (
-        "Mean over the draws (95 % CI over draws, BCa bootstrap). Labelled images of a draw grow: "
-        "those of 4 a class are among those of 8. Scores are on the held-out images of the draw."
+        f"Mean over the draws ({covered} CI over draws, BCa bootstrap). Labelled images of a draw "
+        "grow: those of 4 a class are among those of 8. Scores are on the held-out images of the draw."
     )
     return table.Table("Scores by number of labels", note, rows)
