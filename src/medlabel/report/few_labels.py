@@ -132,6 +132,7 @@ def _table(found: pd.DataFrame, covered: str, known: dict[Metric, Intervals]) ->
     ]
     note = (
         f"Mean over the draws ({covered} CI over draws, BCa bootstrap). Labelled images of a draw "
-        "grow: those of 4 a class are among those of 8. Scores are on the held-out images of the draw."
+        "grow: those of 4 a class are among those of 8. Scores are on the held-out images of the "
+        "draw."
     )
     return table.Table("Scores by number of labels", note, rows)
