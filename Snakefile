@@ -53,6 +53,16 @@ rule few_labels_all:
     localrule: True
 
 
+rule retrieval_all:
+    input:
+        [
+            LAYOUT.retrieval(name, file)
+            for name in PARAMS.retrieval
+            for file in RETRIEVAL_FILES
+        ],
+    localrule: True
+
+
 rule studies:
     input:
         [reports_of(name) for name in PARAMS.studies],

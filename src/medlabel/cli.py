@@ -28,6 +28,7 @@ STEPS = (
     data.fetch,
     data.phantoms,
     data.vessels,
+    data.captions,
     data.pool,
     teacher.pretrain,
     teacher.adopt,
@@ -39,6 +40,7 @@ STEPS = (
     results.report,
     results.metrics,
     results.few_labels,
+    results.retrieval,
     results.contact_sheet,
 )
 

@@ -14,6 +14,14 @@ from medlabel.params import EncoderReference, Mixture, Params, Trained, pool_nam
 ENCODER_FILES = ("open_clip_config.json", "open_clip_model.safetensors", "provenance.json")
 TRAINING_FILES = ("predictions.parquet", "curves.parquet", "run.json", "weights.safetensors")
 CURVE_FILES = ("scores.csv", "tables.md", "curves.svg", "curves.png")
+RETRIEVAL_FILES = (
+    "scores.csv",
+    "tables.md",
+    "similarity.svg",
+    "similarity.png",
+    "found.svg",
+    "found.png",
+)
 PUBLISHED = "resources/published_results.csv"
 
 
@@ -41,6 +49,19 @@ class Layout:
     def captions(self, kind: str, size: int | str) -> str:
         """Captions of the phantoms of a kind."""
         return f"{self.data}/phantoms/{size}/{kind}.captions.parquet"
+
+    def said(self, stem: str) -> str:
+        """Captions of an official file."""
+        return f"{self.data}/captions/{stem}.parquet"
+
+    def captions_of(self, mixture: Mixture) -> dict[str, str]:
+        """Captions by dataset, of the images of a mixture."""
+        return {
+            name: self.captions(name, mixture.size)
+            if catalogue.is_phantom(name)
+            else self.said(catalogue.file_stem(name, mixture.size))
+            for name in mixture.datasets
+        }
 
     def archives(self, images: Mixture | str) -> dict[str, str]:
         """Image files by dataset, of a mixture or of one official file or phantom."""
@@ -105,6 +126,10 @@ class Layout:
     def curve(self, name: str, file: str) -> str:
         """Return a result of a learning curve."""
         return f"{self.results}/few_labels/{name}/{file}"
+
+    def retrieval(self, name: str, file: str) -> str:
+        """Return a result of a search."""
+        return f"{self.results}/retrieval/{name}/{file}"
 
     @property
     def metrics(self) -> str:

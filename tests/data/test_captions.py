@@ -1,63 +1,105 @@
+"""Captions of official files: a grammar for every dataset, from its labels."""
+
 from __future__ import annotations
 
-import string
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from medlabel.data import catalogue
-from medlabel.data.phantoms import _KINDS, captions
-
-PROMPT = "This is a photo of the {}, and it's a type of organ"
-
-
-def sentences(kind: str, finding: str, count: int) -> list[tuple[str, str]]:
-    random = np.random.default_rng(3)
-    return [captions.caption(random, kind, finding) for _ in range(count)]
+from medlabel.data import captions, catalogue
+from medlabel.data.phantoms.captions import NAMING_A_FINDING, STYLES
+from medlabel.errors import MedlabelError
 
 
-@pytest.mark.parametrize("kind", catalogue.PHANTOMS)
-def test_vocabulary_has_words_for_exactly_the_findings_drawn(kind: str) -> None:
-    assert set(captions.VOCABULARIES[kind].findings) == set(_KINDS[kind].findings)
+def official(folder: Path, dataset: str, labels: np.ndarray, edge: int = 28) -> Path:
+    """Write a file in the layout of a dataset, all splits alike."""
+    channels = (3,) if catalogue.INFO[dataset]["n_channels"] == 3 else ()
+    shape = (edge,) * (3 if catalogue.is_volumetric(dataset) else 2) + (
+        () if catalogue.is_volumetric(dataset) else channels
+    )
+    arrays = {
+        f"{split}_{part}": value
+        for split in ("train", "val", "test")
+        for part, value in (
+            ("images", np.zeros((len(labels), *shape), np.uint8)),
+            ("labels", labels),
+        )
+    }
+    np.savez(folder / f"{dataset}.npz", **arrays)
+    return folder / f"{dataset}.npz"
 
 
-@pytest.mark.parametrize("kind", catalogue.PHANTOMS)
-def test_every_name_of_a_modality_has_its_article(kind: str) -> None:
-    words = captions.VOCABULARIES[kind]
-    for phrase in (*words.exams, *words.images):
-        article, noun = phrase.split(" ", 1)
-        # "an MR", "an X-ray": spoken letters decide, not written vowels.
-        spoken_vowel = noun[0] in "aeiou" or noun.startswith(("MR", "X-", "OCT", "abdominal"))
-        assert article == ("an" if spoken_vowel else "a"), phrase
+def written(folder: Path, dataset: str, labels: np.ndarray, seed: int = 0) -> pd.DataFrame:
+    path = official(folder, dataset, labels)
+    captions.write(dataset, path, folder / "captions.parquet", seed)
+    return pd.read_parquet(folder / "captions.parquet")
 
 
-def test_all_styles_occur_and_every_gap_is_filled() -> None:
-    written = sentences("phantom_chest", "pneumonia", 400)
-    assert {style for style, _ in written} == set(captions.STYLES)
-    for _, sentence in written:
-        assert "{" not in sentence
-        assert "}" not in sentence
+@pytest.mark.parametrize("dataset", catalogue.DATASETS)
+def test_every_label_of_every_dataset_is_put_into_words(dataset: str, tmp_path: Path) -> None:
+    names = catalogue.class_names(dataset)
+    described = captions.DESCRIBED[dataset]
+    several = catalogue.is_multi_label(catalogue.INFO[dataset]["task"])
+    assert len(described.findings) == len(names) + several
+    labels = np.eye(len(names), dtype=np.uint8) if several else np.arange(len(names))[:, None]
+    table = written(tmp_path, dataset, np.repeat(labels.astype(np.uint8), 12, axis=0))
+    assert set(table["kind"]) == {described.kind}
+    assert set(table["finding"]) == set(described.findings[: len(names)])
+    assert set(table["style"]) == set(STYLES)
+    naming = table[table["style"].isin(NAMING_A_FINDING)]
+    for finding, caption in zip(naming["finding"], naming["caption"], strict=True):
+        phrases = described.words.findings[finding]
+        others = [one for some in described.words.findings.values() for one in some]
+        negated = [f"no {one.removeprefix('a ').removeprefix('an ')}" for one in others]
+        assert any(phrase in caption for phrase in (*phrases, *negated))
 
 
 @pytest.mark.parametrize(
-    ("kind", "organ"), [("phantom_chest", "chest"), ("phantom_breast", "breast")]
+    ("dataset", "label", "meant"),
+    [
+        ("pneumoniamnist", 1, "pneumonia"),
+        ("breastmnist", 0, "malignant mass"),
+        ("vesselmnist3d", 1, "aneurysm"),
+        ("octmnist", 2, "drusen"),
+        ("retinamnist", 4, "proliferative retinopathy"),
+        ("organmnist3d", 0, "liver"),
+        ("organamnist", 0, "bladder"),
+        ("pathmnist", 8, "adenocarcinoma"),
+        ("dermamnist", 4, "melanoma"),
+        ("bloodmnist", 7, "platelet"),
+        ("nodulemnist3d", 1, "malignant nodule"),
+        ("synapsemnist3d", 0, "inhibitory synapse"),
+    ],
 )
-def test_the_studys_prompts_are_among_the_captions(kind: str, organ: str) -> None:
-    written = {sentence for _, sentence in sentences(kind, "normal", 400)}
-    assert PROMPT.format(organ) in written
+def test_findings_stand_in_the_order_of_the_labels(dataset: str, label: int, meant: str) -> None:
+    assert captions.DESCRIBED[dataset].findings[label] == meant
 
 
-def test_sentences_and_reports_name_the_finding_and_others_do_not() -> None:
-    phrases = captions.VOCABULARIES["phantom_breast"].findings["malignant mass"]
-    for style, sentence in sentences("phantom_breast", "malignant mass", 300):
-        named = any(phrase in sentence for phrase in phrases)
-        assert named == (style in {"sentence", "report"}), sentence
+def test_several_labels_are_listed_and_none_is_said_to_be_none(tmp_path: Path) -> None:
+    labels = np.zeros((40, 14), np.uint8)
+    labels[:20, [0, 2, 7]] = 1
+    table = written(tmp_path, "chestmnist", labels)
+    assert set(table["finding"]) == {"atelectasis and effusion and pneumothorax", "no finding"}
+    naming = table[table["style"].isin(NAMING_A_FINDING) & (table["finding"] != "no finding")]
+    assert naming["caption"].str.contains(r"pneumothorax").all()
+    assert naming["caption"].str.contains(r", .* and ").all()
 
 
-def test_templates_use_only_known_gaps() -> None:
-    known = {"an_image", "image", "an_exam", "exam", "organ", "finding"}
-    for templates in captions.STYLES.values():
-        for template in templates:
-            gaps = {gap for _, gap, _, _ in string.Formatter().parse(template) if gap}
-            assert gaps
-            assert gaps <= known
+def test_captions_depend_on_the_seed_and_the_image_alone(tmp_path: Path) -> None:
+    labels = np.arange(2, dtype=np.uint8)[:, None].repeat(10, axis=0)
+    first = written(tmp_path, "pneumoniamnist", labels)
+    assert written(tmp_path, "pneumoniamnist", labels).equals(first)
+    assert not written(tmp_path, "pneumoniamnist", labels, seed=1)["caption"].equals(
+        first["caption"]
+    )
+    fewer = written(tmp_path, "pneumoniamnist", labels[:5])
+    kept = first[first["row"] < 5].reset_index(drop=True)
+    assert fewer.equals(kept)
+
+
+@pytest.mark.parametrize("stem", ["phantom_chest", "breastmist"])
+def test_what_is_no_official_file_is_told(stem: str, tmp_path: Path) -> None:
+    with pytest.raises(MedlabelError, match=f"captions: '{stem}' given"):
+        captions.write(stem, tmp_path / "no.npz", tmp_path / "captions.parquet", 0)

@@ -13,7 +13,7 @@ import torch
 from medlabel import files, params
 from medlabel.data import phantoms
 from medlabel.randomness import stream
-from medlabel.teacher import encoder, features, heads, pretrain
+from medlabel.teacher import encoder, heads, pretrain, sources
 
 SIZE = 14
 COUNTS = {"train": 24, "val": 6, "test": 6}
@@ -92,6 +92,10 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Path], dict
             arrays[f"{split}_labels"] = np.zeros((count, 1), np.uint8)
             words = [sentences[index % 2] for index in range(count)]
             rows = {"split": split, "row": np.arange(count), "kind": kind, "caption": words}
+            rows |= {
+                "finding": [f"finding {index % 2}" for index in range(count)],
+                "style": "title",
+            }
             tables.append(pd.DataFrame(rows))
         archives[kind] = folder / f"{kind}.npz"
         captions[kind] = folder / f"{kind}.captions.parquet"
@@ -155,14 +159,14 @@ def locked_settings() -> params.Locked:
 
 
 @pytest.fixture(scope="session")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[features.Source]:
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[sources.Source]:
     """Captioned phantoms of three kinds; blood is in colour."""
     folder = tmp_path_factory.mktemp("drawn")
     counts = params.Counts(train=48, val=12, test=1)
     drawing = params.Phantoms(size=28, counts=counts, volumes=counts, artefacts=False)
     found = []
     for kind in LEARNT:
-        one = features.Source(kind, 28, folder / f"{kind}.npz", folder / f"{kind}.parquet")
+        one = sources.Source(kind, 28, folder / f"{kind}.npz", folder / f"{kind}.parquet")
         phantoms.write(kind, one.archive, one.captions, counts, drawing, seed=3)
         found.append(one)
     return found
@@ -170,7 +174,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[features.Source]:
 
 @pytest.fixture(scope="session")
 def teach(
-    drawn: list[features.Source],
+    drawn: list[sources.Source],
     locked_settings: params.Locked,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[..., Path]:

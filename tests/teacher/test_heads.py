@@ -15,7 +15,7 @@ import torch
 from medlabel import files, params
 from medlabel.data import archive, phantoms
 from medlabel.errors import MedlabelError
-from medlabel.teacher import encoder, features, heads, runtime, tower, towers, trunks
+from medlabel.teacher import encoder, features, heads, runtime, sources, tower, towers, trunks
 
 CPU = torch.device("cpu")
 SHORT = {"epochs": 2, "caption_steps": 20}
@@ -41,7 +41,7 @@ def test_kinds_are_told_apart_and_findings_better_than_by_chance(
 
 
 def test_ill_chests_lie_nearer_to_words_of_illness_than_clear_ones(
-    locked_folder: Path, drawn: list[features.Source]
+    locked_folder: Path, drawn: list[sources.Source]
 ) -> None:
     teacher = encoder.load(locked_folder, CPU)
     images = phantoms.draw("phantom_chest", 160, 28, 9, "judge", artefacts=False)
@@ -67,7 +67,7 @@ def test_same_seed_same_bytes_and_another_seed_or_run_others(
 
 
 def test_a_run_does_not_depend_on_those_beside_it(
-    drawn: list[features.Source],
+    drawn: list[sources.Source],
     locked_settings: params.Locked,
     teach: Callable[..., Path],
     tmp_path: Path,
@@ -103,18 +103,6 @@ def test_a_loss_that_is_no_number_is_told(teach: Callable[..., Path], tmp_path: 
     assert not (tmp_path / "nan" / encoder.CONFIG).exists()
 
 
-def test_findings_that_were_not_learnt_do_not_shift_the_others() -> None:
-    """Few phantoms to learn from show fewer findings than those to validate on."""
-    learnt = pd.DataFrame({"kind": ["b", "b", "a"], "finding": ["z", "y", "x"]})
-    other = pd.DataFrame({"kind": ["b", "b", "a"], "finding": ["z", "new", "x"]})
-    names = heads.Groups.of(learnt)
-    found = heads.Groups.of(other, names)
-    assert (found.kinds, found.findings) == (names.kinds, names.findings)
-    assert found.kind.tolist() == [1, 1, 0]
-    assert found.finding.tolist() == [2, -1, 0]
-    assert names.finding.tolist() == [2, 1, 0]
-
-
 @pytest.fixture
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Images of each forward pass of the locked tower."""
@@ -144,12 +132,12 @@ IMAGES = 3 * (12 * 2 + 12)  # three kinds: two views to learn from, one to valid
 
 @pytest.fixture
 def small(
-    drawn: list[features.Source], locked_settings: params.Locked, tmp_path: Path
+    drawn: list[sources.Source], locked_settings: params.Locked, tmp_path: Path
 ) -> Callable[..., Path]:
     """Return a function that trains on a random tower with a cache of the test's own."""
 
     def run(
-        name: str, seed: int = 0, sources: list[features.Source] = drawn, **changes: Any
+        name: str, seed: int = 0, sources: list[sources.Source] = drawn, **changes: Any
     ) -> Path:
         settings = locked_settings.model_copy(update=SMALL | changes)
         cache = tmp_path / "cache"
@@ -224,7 +212,7 @@ def test_features_are_computed_again_only_where_they_differ(
 
 
 def test_another_seed_draws_other_views_of_the_same_images(
-    drawn: list[features.Source], locked_settings: params.Locked, passes: list[int], tmp_path: Path
+    drawn: list[sources.Source], locked_settings: params.Locked, passes: list[int], tmp_path: Path
 ) -> None:
     found = towers.load(SMALL["tower"], 64, 0)
     settings = locked_settings.model_copy(update=SMALL)
@@ -238,7 +226,7 @@ def test_another_seed_draws_other_views_of_the_same_images(
 
 
 def test_features_of_each_scale_have_length_one(
-    drawn: list[features.Source], locked_settings: params.Locked, tmp_path: Path
+    drawn: list[sources.Source], locked_settings: params.Locked, tmp_path: Path
 ) -> None:
     found = towers.load(SMALL["tower"], 64, 0)
     settings = locked_settings.model_copy(update=SMALL)
@@ -251,7 +239,7 @@ def test_features_of_each_scale_have_length_one(
         scales = part.reshape(count, views, 2, -1)
         np.testing.assert_allclose(np.linalg.norm(scales, axis=-1), 1, rtol=1e-5)
     assert length > last
-    assert list(seen.table) == ["kind", "finding", "caption", "named"]
+    assert list(seen.table) == ["kind", "finding", "caption", "named", "measured"]
     assert len(seen.table) == count
 
 
@@ -270,7 +258,7 @@ def test_permuted_captions_keep_features_and_how_often_each_caption_stands() -> 
 def test_a_volume_is_seen_as_a_projection(locked_settings: params.Locked, tmp_path: Path) -> None:
     kind, counts = "phantom_vessel3d", params.Counts(train=4, val=2, test=1)
     drawing = params.Phantoms(size=14, counts=counts, volumes=counts, artefacts=False)
-    source = features.Source(kind, 14, tmp_path / "v.npz", tmp_path / "v.parquet")
+    source = sources.Source(kind, 14, tmp_path / "v.npz", tmp_path / "v.parquet")
     phantoms.write(kind, source.archive, source.captions, counts, drawing, seed=0)
     found = towers.load(SMALL["tower"], 64, 0)
     extractor = features.Extractor(
@@ -285,10 +273,10 @@ def test_a_volume_is_seen_as_a_projection(locked_settings: params.Locked, tmp_pa
 
 
 def test_missing_phantoms_name_the_step_that_draws_them(
-    small: Callable[..., Path], drawn: list[features.Source], tmp_path: Path
+    small: Callable[..., Path], drawn: list[sources.Source], tmp_path: Path
 ) -> None:
     captions = shutil.copy(drawn[0].captions, tmp_path)
-    absent = features.Source(drawn[0].kind, 28, tmp_path / "absent.npz", Path(captions))
+    absent = sources.Source(drawn[0].dataset, 28, tmp_path / "absent.npz", Path(captions))
     with pytest.raises(MedlabelError, match=r"absent\.npz: no such file") as caught:
         small("none", sources=[absent])
     assert "\n" not in str(caught.value)

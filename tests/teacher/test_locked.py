@@ -13,7 +13,7 @@ import torch
 from medlabel import files, params
 from medlabel.data import archive
 from medlabel.errors import MedlabelError
-from medlabel.teacher import encoder, features, locked, runtime, tower, words, wordvectors
+from medlabel.teacher import encoder, locked, runtime, sources, tower, words, wordvectors
 
 CPU = torch.device("cpu")
 SAID = [
@@ -37,13 +37,13 @@ def said(teacher: encoder.Encoder, *sentences: str) -> np.ndarray:
     return found.numpy()
 
 
-def pictures(teacher: encoder.Encoder, source: features.Source) -> torch.Tensor:
-    images = archive.read(source.archive, source.kind, source.size).images["val"]
+def pictures(teacher: encoder.Encoder, source: sources.Source) -> torch.Tensor:
+    images = archive.read(source.archive, source.dataset, source.size).images["val"]
     return tower.preprocess(np.asarray(images), teacher.manifest.preprocessing)
 
 
 def test_the_folder_gives_the_same_embeddings_to_the_last_bit(
-    teacher: encoder.Encoder, locked_folder: Path, drawn: list[features.Source], tmp_path: Path
+    teacher: encoder.Encoder, locked_folder: Path, drawn: list[sources.Source], tmp_path: Path
 ) -> None:
     record = files.read_json(locked_folder / encoder.PROVENANCE, "")
     encoder.save(teacher.model, teacher.manifest.config, tmp_path / "again", record)
@@ -92,7 +92,7 @@ def test_weights_that_do_not_fit_the_configuration_are_told(
 
 
 def test_images_and_sentences_share_a_space_of_unit_vectors(
-    teacher: encoder.Encoder, drawn: list[features.Source]
+    teacher: encoder.Encoder, drawn: list[sources.Source]
 ) -> None:
     batch = pictures(teacher, drawn[0])
     seen = runtime.compiled(runtime.ImageSide(teacher.model), batch, "torch", "fp32", 1)

@@ -13,17 +13,24 @@ from hypothesis import strategies as st
 from medlabel import params
 from medlabel.errors import MedlabelError
 from medlabel.randomness import stream
-from medlabel.teacher import encoder, pretrain
+from medlabel.teacher import encoder, pairs, pretrain, sources
 
 Raw = tuple[dict[str, Path], dict[str, Path]]
 SIZE = 14
 
 
 def train(
-    raw: Raw, tiny: params.Contrastive, folder: Path, seed: int = 3, run: int = 0
+    raw: Raw,
+    tiny: params.Contrastive,
+    folder: Path,
+    seed: int = 3,
+    run: int = 0,
+    start: Path | None = None,
 ) -> dict[int, Path]:
+    archives, captions = raw
+    given = [sources.Source(kind, SIZE, path, captions[kind]) for kind, path in archives.items()]
     folders = {step: folder / f"step{step}" for step in tiny.checkpoints}
-    pretrain.pretrain(*raw, folders, tiny, SIZE, run, "cpu", 1, seed, folder / "resume")
+    pretrain.pretrain(given, folders, tiny, SIZE, run, "cpu", 1, seed, folder / "resume", start)
     return folders
 
 
@@ -36,35 +43,6 @@ def trained(
 
 def weights(folders: dict[int, Path]) -> list[bytes]:
     return [(folder / encoder.WEIGHTS).read_bytes() for folder in folders.values()]
-
-
-@given(st.lists(st.integers(0, 4), min_size=1, max_size=20))
-def test_targets_are_uniform_over_pairs_of_the_same_kind(kinds: list[int]) -> None:
-    targets = pretrain.positives(torch.tensor(kinds)).numpy()
-    for row, kind in enumerate(kinds):
-        same = np.array(kinds) == kind
-        np.testing.assert_allclose(targets[row], same / same.sum(), rtol=1e-6)
-
-
-def test_loss_is_clips_where_all_kinds_differ_and_the_mean_log_likelihood_elsewhere() -> None:
-    from open_clip import ClipLoss
-
-    generator = torch.Generator().manual_seed(0)
-    image, text = (
-        torch.nn.functional.normalize(torch.randn(5, 8, generator=generator)) for _ in "ab"
-    )
-    scale = torch.tensor(10.0)
-    torch.testing.assert_close(
-        pretrain._loss(torch.arange(5))(image, text, scale), ClipLoss()(image, text, scale)
-    )
-    kinds = torch.tensor([0, 0, 1, 2, 1])
-    logits = (scale * image @ text.T).double()
-    expected = 0.0
-    for way in (logits, logits.T):
-        likelihood = torch.log_softmax(way, dim=1)
-        rows = [likelihood[i][kinds == kinds[i]].mean() for i in range(5)]
-        expected -= float(sum(rows)) / 5 / 2
-    assert pretrain._loss(kinds)(image, text, scale).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_learning_rate_warms_up_then_falls_as_a_cosine(tiny_settings: params.Contrastive) -> None:
@@ -129,11 +107,11 @@ def test_killed_training_goes_on_to_identical_weights(
     calls: list[int] = []
     real = pretrain._Training._step
 
-    def step(self: pretrain._Training, number: int, pairs: pretrain.Pairs) -> None:
+    def step(self: pretrain._Training, number: int, given: pairs.Pairs) -> None:
         if number == killed_in:
             raise KeyboardInterrupt
         calls.append(number)
-        real(self, number, pairs)
+        real(self, number, given)
 
     with monkeypatch.context() as patch:
         patch.setattr(pretrain._Training, "_step", step)
@@ -194,7 +172,7 @@ def test_nan_loss_names_the_step(
     ("change", "message"),
     [
         ({"context_length": 8}, r"context_length: 8 given, but the caption .* needs \d+ tokens"),
-        ({"pairs": 49}, r"pairs: 49 given, at most the 48 phantoms"),
+        ({"pairs": 49}, r"pairs: 49 given, at most the 48 images"),
     ],
 )
 def test_settings_that_do_not_fit_the_phantoms(
@@ -206,3 +184,36 @@ def test_settings_that_do_not_fit_the_phantoms(
 ) -> None:
     with pytest.raises(MedlabelError, match=message):
         train(raw, tiny_settings.model_copy(update=change), tmp_path)
+
+
+def test_a_training_may_go_on_from_the_weights_of_another(
+    raw: Raw, tiny_settings: params.Contrastive, trained: dict[int, Path], tmp_path: Path
+) -> None:
+    once = tiny_settings.model_copy(update={"checkpoints": [1], "learning_rate": 1e-9})
+    (on,) = train(raw, once, tmp_path / "on", start=trained[6]).values()
+    begun, gone = (
+        encoder.load(one, torch.device("cpu")).model.state_dict() for one in (trained[6], on)
+    )
+    for name, value in begun.items():
+        torch.testing.assert_close(gone[name], value, atol=1e-6, rtol=0)
+    (anew,) = train(raw, once, tmp_path / "anew").values()
+    assert weights({1: anew}) != weights({1: on})
+
+
+def test_findings_as_hard_negatives_and_true_labels_are_recorded(
+    raw: Raw, tiny_settings: params.Contrastive, tmp_path: Path
+) -> None:
+    labelled = params.Labelled(images="pneumoniamnist", labels=[0])
+    short = {"checkpoints": [1], "positives": "finding", "datasets": [labelled]}
+    (folder,) = train(raw, tiny_settings.model_copy(update=short), tmp_path).values()
+    record = json.loads((folder / encoder.PROVENANCE).read_text())
+    assert record["trained_on"] == "phantoms and true labels of pneumoniamnist (labels 0)"
+    assert record["settings"]["positives"] == "finding"
+
+
+def test_what_is_usual_is_not_recorded_so_that_older_records_hold(
+    trained: dict[int, Path],
+) -> None:
+    record = json.loads((trained[6] / encoder.PROVENANCE).read_text())
+    assert record["trained_on"] == "phantoms"
+    assert not {"positives", "start", "datasets", "phantoms"} & record["settings"].keys()

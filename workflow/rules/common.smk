@@ -45,6 +45,7 @@ LAYOUT = layout.of(PARAMS)
 DATA = PARAMS.folders.data
 PUBLISHED = layout.PUBLISHED
 CURVE_FILES = layout.CURVE_FILES
+RETRIEVAL_FILES = layout.RETRIEVAL_FILES
 CONTACT_SHEET = multiext(f"{PARAMS.folders.results}/phantoms", ".svg", ".png")
 TRAINED = parameters.Trained("{images}", "{labels}", "{network}", "{recipe}")
 # Of jobs that most others wait for. Those on the way to a study's labels take one thread each: one
@@ -82,6 +83,7 @@ wildcard_constraints:
     network=r"[A-Za-z0-9_.-]+",
     prompts=r"[a-z0-9_]+",
     recipe=r"[a-z0-9_]+",
+    search=r"[a-z0-9_]+",
     run=r"|\.\d+",
     size=r"\d+",
     stem=r"[a-z0-9_]+",

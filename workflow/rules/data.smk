@@ -54,6 +54,7 @@ rule vessels:
         LAYOUT.log("vessels", "{size}"),
     benchmark:
         LAYOUT.timing("vessels", "{size}")
+    priority: FIRST
     conda:
         ENVIRONMENT
     resources:
@@ -65,6 +66,29 @@ rule vessels:
         reads=reads("seed", phantoms=drawing_of("volumes")),
     shell:
         "medlabel {params.overlays} vessels --size {wildcards.size} 2> {log:q}"
+
+
+rule captions:
+    input:
+        archive=LAYOUT.raw("{stem}"),
+    output:
+        LAYOUT.said("{stem}"),
+    log:
+        LAYOUT.log("captions", "{stem}"),
+    benchmark:
+        LAYOUT.timing("captions", "{stem}")
+    priority: EARLY
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        code=code("data.captions"),
+        overlays=overlays,
+        reads=reads("seed"),
+    shell:
+        "medlabel {params.overlays} captions {wildcards.stem} 2> {log:q}"
 
 
 rule pool:

@@ -33,9 +33,36 @@ def phantoms_of(encoder, files):
     return [files(*drawn) for drawn in PARAMS.phantoms_of(PARAMS.encoders[encoder])]
 
 
+def captioned_phantoms(settings):
+    """Give the phantoms, with their captions, that a CLIP learns from."""
+    size = PARAMS.phantoms.size
+    kinds = catalogue.FLAT_PHANTOMS if settings.phantoms else ()
+    return [
+        path
+        for kind in kinds
+        for path in (LAYOUT.phantoms(kind, size), LAYOUT.captions(kind, size))
+    ]
+
+
+def start_of_encoder(settings):
+    """Give the weights that the pretraining of the wildcard `run` goes on from."""
+
+    def found(wildcards):
+        start = settings.start_of(int(wildcards.run.removeprefix(".") or 0))
+        return [] if start is None else LAYOUT.encoder_files([start])
+
+    return found
+
+
 def captioned_of(settings):
     """Give a locked encoder's table of one's own images, so that a new one is noticed."""
     return [settings.captioned] if Path(settings.captioned or "").is_file() else []
+
+
+def labelled_of(settings):
+    """Give the official files, with their captions, that a locked tower learns words from."""
+    stems = [one.images for one in settings.datasets]
+    return [path for stem in stems for path in (LAYOUT.raw(stem), LAYOUT.said(stem))]
 
 
 def weights_of_tower(settings):
@@ -252,4 +279,37 @@ def curve_reads(wildcards):
         "statistics",
         curve=part("few_labels", wildcards.curve),
         mixture=PARAMS.every_mixture[curve.images].model_dump(mode="json"),
+    )
+
+
+def mixture_of_search(search):
+    """Give the images of a search."""
+    return PARAMS.every_mixture[PARAMS.retrieval[search].images]
+
+
+def archives_of_search(search):
+    """Give the image files of a search."""
+    return list(LAYOUT.archives(mixture_of_search(search)).values())
+
+
+def captions_of_search(search):
+    """Give the captions of the images of a search."""
+    return list(LAYOUT.captions_of(mixture_of_search(search)).values())
+
+
+def embeddings_of_search(search):
+    """Give the embeddings that a search compares."""
+    asked = PARAMS.retrieval[search]
+    pool = parameters.pool_name(asked.images)
+    names = dict.fromkeys(one.name for one in asked.references)
+    return [LAYOUT.embeddings(pool, name) for name in names]
+
+
+def search_reads(wildcards):
+    """Give a search, its images, and how its intervals are made."""
+    return reads(
+        "seed",
+        "statistics",
+        search=part("retrieval", wildcards.search),
+        mixture=mixture_of_search(wildcards.search).model_dump(mode="json"),
     )

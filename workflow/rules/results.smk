@@ -115,6 +115,34 @@ rule few_labels:
         "medlabel {params.overlays} few_labels {wildcards.curve} 2> {log:q}"
 
 
+rule retrieval:
+    input:
+        pool=lambda wildcards: LAYOUT.pool_of(PARAMS.retrieval[wildcards.search].images),
+        archives=lambda wildcards: archives_of_search(wildcards.search),
+        captions=lambda wildcards: captions_of_search(wildcards.search),
+        embeddings=lambda wildcards: embeddings_of_search(wildcards.search),
+        encoders=lambda wildcards: LAYOUT.encoder_files(
+            PARAMS.retrieval[wildcards.search].references
+        ),
+    output:
+        [LAYOUT.retrieval("{search}", file) for file in RETRIEVAL_FILES],
+    log:
+        LAYOUT.log("retrieval", "{search}"),
+    benchmark:
+        LAYOUT.timing("retrieval", "{search}")
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        code=code("evaluate.retrieval", "report.retrieval"),
+        overlays=overlays,
+        reads=search_reads,
+    shell:
+        "medlabel {params.overlays} retrieval {wildcards.search} 2> {log:q}"
+
+
 rule contact_sheet:
     input:
         [LAYOUT.phantoms(kind, PARAMS.phantoms.size) for kind in catalogue.PHANTOMS],

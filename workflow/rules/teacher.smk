@@ -8,14 +8,9 @@ for ENCODER, SETTINGS_OF_ENCODER in PARAMS.encoders.items():
             name:
                 f"pretrain_{ENCODER}"
             input:
-                archives=[
-                    LAYOUT.phantoms(kind, PARAMS.phantoms.size)
-                    for kind in catalogue.FLAT_PHANTOMS
-                ],
-                captions=[
-                    LAYOUT.captions(kind, PARAMS.phantoms.size)
-                    for kind in catalogue.FLAT_PHANTOMS
-                ],
+                drawn=captioned_phantoms(SETTINGS_OF_ENCODER),
+                labelled=labelled_of(SETTINGS_OF_ENCODER),
+                start=start_of_encoder(SETTINGS_OF_ENCODER),
             output:
                 LAYOUT.encoder_files(
                     [
@@ -56,6 +51,7 @@ for ENCODER, SETTINGS_OF_ENCODER in PARAMS.encoders.items():
                 captions=phantoms_of(ENCODER, LAYOUT.captions),
                 weights=weights_of_tower(SETTINGS_OF_ENCODER.tower),
                 own=captioned_of(SETTINGS_OF_ENCODER),
+                labelled=labelled_of(SETTINGS_OF_ENCODER),
             output:
                 LAYOUT.encoder_files(
                     [

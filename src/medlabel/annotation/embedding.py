@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from medlabel.teacher import encoder, runtime
 
 SECONDS_BETWEEN_COMMITS = 2.0
+BATCHES_AHEAD = 2  # gathered while the network runs
 ENGINES = {"cpu": "openvino"}  # by kind of device; torch on all others
 # What decides on pixels, their digests, and what is measured of them.
 READERS = ("data.reading.images", "annotation.store", "annotation.looks")
@@ -237,7 +239,7 @@ class _Network:
 
 
 class _Keeper:
-    """Gathers images into batches and keeps what is known of them, every other second."""
+    """Gathers images into batches while the network runs, and keeps what is known of them."""
 
     def __init__(self, caches: Caches, settings: Settings, network: Network) -> None:
         self.facts, self.embeddings = Store(caches.facts), Store(caches.embeddings)
@@ -248,6 +250,8 @@ class _Keeper:
         self._facts: dict[bytes, bytes] = {}
         self._thumbnails: dict[bytes, bytes] = {}
         self._vectors: dict[bytes, bytes] = {}
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="network")
+        self._running: deque[tuple[list[bytes], Future[Vectors]]] = deque()
         self._committed = time.monotonic()
 
     def take(self, one: Decoded) -> None:
@@ -256,7 +260,7 @@ class _Keeper:
             self._facts[one.digest] = one.facts.to_bytes()
         for digest, pixels in one.pixels.items():
             key = bytes.fromhex(digest)
-            if digest in self._waiting or key in self._vectors:
+            if digest in self._waiting or key in self._vectors or self._embeds(key):
                 continue
             self._waiting[digest] = pixels
             self._thumbnails[key] = one.thumbnails[digest]
@@ -269,21 +273,33 @@ class _Keeper:
         """Embed what is left and keep everything."""
         if self._waiting:
             self._embed()
+        while self._running:
+            self._gather()
+        self._worker.shutdown()
         self._commit()
 
+    def _embeds(self, key: bytes) -> bool:
+        return any(key in keys for keys, _ in self._running)
+
     def _embed(self) -> None:
-        known = self.embeddings.get(bytes.fromhex(one) for one in self._waiting)
+        known = self.embeddings.present(map(bytes.fromhex, self._waiting))
         new = {
-            digest: pixels
+            bytes.fromhex(digest): pixels
             for digest, pixels in self._waiting.items()
             if bytes.fromhex(digest) not in known
         }
         if new:
-            found = self.network.embed(list(new.values())).astype("<f4")
-            for digest, vector in zip(new, found, strict=True):
-                self._vectors[bytes.fromhex(digest)] = vector.tobytes()
-        self.computed += len(new)
+            found = self._worker.submit(self.network.embed, list(new.values()))
+            self._running.append((list(new), found))
         self._waiting.clear()
+        if len(self._running) > BATCHES_AHEAD:
+            self._gather()
+
+    def _gather(self) -> None:
+        keys, running = self._running.popleft()
+        for key, vector in zip(keys, running.result().astype("<f4"), strict=True):
+            self._vectors[key] = vector.tobytes()
+        self.computed += len(keys)
 
     def _commit(self) -> None:
         # In this order: whoever finds an embedding finds the small copy too.

@@ -113,7 +113,7 @@ def _make(
     found: params.Params, settings: params.Locked, folder: Path, device: str, threads: int
 ) -> None:
     from medlabel.data import phantoms
-    from medlabel.teacher import features, heads
+    from medlabel.teacher import heads, sources
 
     with _drawings(folder) as place:
         names = layout.Layout(str(place), str(place))
@@ -133,10 +133,10 @@ def _make(
             threads,
         )
         heads.train(
-            sources=features.sources(
-                {one: Path(names.phantoms(*one)) for one in drawn},
-                {one: Path(names.captions(*one)) for one in drawn},
-            ),
+            sources=[
+                sources.Source(*one, Path(names.phantoms(*one)), Path(names.captions(*one)))
+                for one in drawn
+            ],
             folders={0: folder},
             settings=settings,
             seed=found.seed,

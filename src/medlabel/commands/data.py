@@ -73,6 +73,16 @@ def _draw(size: int | None, threads: int, *kinds: str) -> None:
     )
 
 
+def captions(
+    file: Annotated[str, typer.Argument(help="MedMNIST's file: pneumoniamnist, pathmnist_224.")],
+) -> None:
+    """Put the labels of an official file into words: a caption for every image."""
+    from medlabel.data import captions as grammar
+
+    params, layout = State.both()
+    grammar.write(file, Path(layout.raw(file)), Path(layout.said(file)), params.seed)
+
+
 def pool(mixture: Mixture) -> None:
     """List every image that a mixture may draw, and find duplicates."""
     from medlabel.data import mixtures

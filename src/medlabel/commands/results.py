@@ -62,6 +62,28 @@ def few_labels(
     drawing.write(params, name, found, Path(layout.curve(name, "")))
 
 
+def retrieval(
+    name: Annotated[str, typer.Argument(help="A search of params.yaml.")],
+) -> None:
+    """Search images by captions and captions by images, and draw what was found."""
+    from medlabel.evaluate import retrieval as searching
+    from medlabel.report import retrieval as drawing
+
+    params, layout = State.both()
+    asked = chosen(name, params.retrieval, "retrieval")
+    mixture, pool = params.every_mixture[asked.images], pool_name(asked.images)
+    used = {str(one): one for one in asked.references}
+    inputs = searching.Inputs(
+        Path(layout.pool(pool)),
+        {dataset: Path(path) for dataset, path in layout.captions_of(mixture).items()},
+        {text: Path(layout.embeddings(pool, one.name)) for text, one in used.items()},
+        {text: Path(layout.encoder(one)) for text, one in used.items()},
+    )
+    found = searching.search(inputs, mixture, params.seed, params.device)
+    archives = {dataset: Path(path) for dataset, path in layout.archives(mixture).items()}
+    drawing.write(params, name, found, archives, Path(layout.retrieval(name, "")))
+
+
 def contact_sheet() -> None:
     """Draw a few phantoms of every kind."""
     from medlabel.report import contact_sheet as sheet

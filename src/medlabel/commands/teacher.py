@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,7 @@ from medlabel.errors import MedlabelError
 
 if TYPE_CHECKING:
     from medlabel.data.pixels import Pixels
-    from medlabel.teacher import features
+    from medlabel.teacher import sources
 
 CALIBRATING, CALIBRATING_EDGE = 2, 28  # phantoms a kind, and their edge in pixels
 Encoder = Annotated[str, typer.Argument(help="An encoder of params.yaml.")]
@@ -38,13 +39,14 @@ def pretrain(
         raise MedlabelError(
             f"encoders.{encoder}: kind {part.kind} given; contrastive or locked expected."
         )
-    kinds, size = catalogue.FLAT_PHANTOMS, params.phantoms.size
+    size = params.phantoms.size
+    drawn = [(kind, size) for kind in catalogue.FLAT_PHANTOMS] if part.phantoms else []
     references = {
         step: parameters.EncoderReference(encoder, run, step) for step in part.checkpoints
     }
+    start = part.start_of(run)
     training.pretrain(
-        archives={kind: Path(layout.phantoms(kind, size)) for kind in kinds},
-        captions={kind: Path(layout.captions(kind, size)) for kind in kinds},
+        sources=_captioned(drawn, part.datasets, layout),
         folders={step: Path(layout.encoder(one)) for step, one in references.items()},
         settings=part,
         size=size,
@@ -53,6 +55,7 @@ def pretrain(
         threads=threads,
         seed=params.seed,
         resume=Path(params.folders.data) / "cache" / "pretrain",
+        start=None if start is None else Path(layout.encoder(start)),
     )
 
 
@@ -81,19 +84,36 @@ def _train_heads(
 
 def _sources(
     part: parameters.Locked, params: parameters.Params, layout: layouts.Layout
-) -> list[features.Source]:
-    """Return what a locked tower learns words from: one's own images, or phantoms."""
-    from medlabel.teacher import captioned, features, locked, wordvectors
+) -> list[sources.Source]:
+    """Return what a locked tower learns words from: one's own images, or phantoms and others."""
+    from medlabel.teacher import captioned, locked, wordvectors
 
     if part.captioned is not None:
         tokenizer = wordvectors.Tokenizer(wordvectors.load().tokenizer, locked.CONTEXT_LENGTH)
         cache = Path(params.folders.data) / "cache" / "captioned"
         return [captioned.gather(Path(part.captioned), part.edges[0], tokenizer, cache)]
-    drawn = params.phantoms_of(part)
-    return features.sources(
-        {one: Path(layout.phantoms(*one)) for one in drawn},
-        {one: Path(layout.captions(*one)) for one in drawn},
-    )
+    return _captioned(params.phantoms_of(part), part.datasets, layout)
+
+
+def _captioned(
+    drawn: Sequence[tuple[str, int]],
+    labelled: Sequence[parameters.Labelled],
+    layout: layouts.Layout,
+) -> list[sources.Source]:
+    """Return phantoms, by kind and size, and official images."""
+    from medlabel.data.captions import DESCRIBED
+    from medlabel.teacher.sources import Source
+
+    found = [
+        Source(*one, Path(layout.phantoms(*one)), Path(layout.captions(*one))) for one in drawn
+    ]
+    for one in labelled:
+        dataset, size = catalogue.parse(one.images)
+        names = DESCRIBED[dataset].findings
+        shown = None if one.labels is None else tuple(names[label] for label in one.labels)
+        places = Path(layout.raw(one.images)), Path(layout.said(one.images))
+        found.append(Source(dataset, size, *places, measured=True, findings=shown))
+    return found
 
 
 def adopt(

@@ -10,6 +10,7 @@ from medlabel.params.encoders import (
     AnyEncoder,
     Contrastive,
     EncoderReference,
+    Labelled,
     Locked,
     Prompts,
     Published,
@@ -38,6 +39,7 @@ from medlabel.params.model import Params, TrainingSettings, pool_name
 from medlabel.params.networks import Network
 from medlabel.params.reading import check, overlay, read, read_yaml, retyped, schema, validate
 from medlabel.params.recipes import Augmentation, Distillation, Recipe, Start
+from medlabel.params.retrieval import Retrieval
 from medlabel.params.studies import TRUE, Cell, Trained, blocks, varying
 
 __all__ = [
@@ -59,6 +61,7 @@ __all__ = [
     "EncoderReference",
     "FewLabels",
     "Head",
+    "Labelled",
     "Labelling",
     "Locked",
     "Mixed",
@@ -71,6 +74,7 @@ __all__ = [
     "Propagation",
     "Published",
     "Recipe",
+    "Retrieval",
     "Runtime",
     "Start",
     "Tower",

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from medlabel.data import catalogue
 from medlabel.params.base import Count, Name, Part, Precision, Rate, Section
 
 Runtime = Literal["auto", "torch", "openvino", "onnxruntime"]
@@ -66,10 +67,52 @@ class Published(Encoder):
     )
 
 
-class Contrastive(Encoder):
-    """A small CLIP trained from scratch on captioned phantoms."""
+class Labelled(Section):
+    """Official images whose labels, put into words, are learnt from."""
 
-    kind: Literal["contrastive"] = Field(description="Trained here, on captioned phantoms.")
+    images: str = Field(
+        description="MedMNIST's file, such as `pneumoniamnist`; each image has one label."
+    )
+    labels: list[int] | None = Field(
+        default=None, description="The labels that may be seen; null: all."
+    )
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        dataset, _ = catalogue.parse(self.images)
+        if catalogue.is_phantom(dataset):
+            raise ValueError(f"images: {self.images!r} given, an official file allowed")
+        if catalogue.is_multi_label(catalogue.INFO[dataset]["task"]):
+            raise ValueError(
+                f"images: {self.images!r} given, whose images have several labels; a file with "
+                f"one label an image allowed"
+            )
+        held = len(catalogue.class_names(dataset))
+        if other := [one for one in self.labels or [] if not 0 <= one < held]:
+            raise ValueError(f"labels: {other[0]} given, 0 to {held - 1} allowed")
+        return self
+
+
+class Contrastive(Encoder):
+    """A small CLIP trained on captioned phantoms, on official images, or on both."""
+
+    kind: Literal["contrastive"] = Field(description="Trained here, on captioned images.")
+    phantoms: bool = Field(default=True, description="Whether phantoms are learnt from.")
+    datasets: list[Labelled] = Field(
+        default=[],
+        description="Images with true labels, put into words, that are learnt from: their training "
+        "splits. Of the edge of phantoms.size, and no volumes.",
+    )
+    positives: Literal["kind", "finding", "caption"] = Field(
+        default="kind",
+        description="Which captions of a batch are right for an image: those of its kind, those of "
+        "its kind that name its finding or none, or those that are the same word for word.",
+    )
+    start: str | None = Field(
+        default=None,
+        description="Weights to go on from, of an encoder of the same architecture, such as "
+        "`phantom_clip@60`: of its pretraining of the same number. Null: random ones.",
+    )
     pretrainings: Count = Field(
         description="Times that the training is repeated, each with its own initial weights and "
         "order of pairs."
@@ -103,6 +146,31 @@ class Contrastive(Encoder):
     def steps(self) -> list[int]:
         """Steps of training whose weights are kept."""
         return self.checkpoints
+
+    def start_of(self, run: int) -> EncoderReference | None:
+        """Return the weights that a pretraining goes on from.
+
+        Raises
+        ------
+        ValueError
+            When `start` is no name of any.
+        """
+        return None if self.start is None else EncoderReference.parse(self.start).of_run(run)
+
+    @property
+    def architecture(self) -> dict[str, int]:
+        """What decides on the shapes of the weights, beside phantoms.size."""
+        keys = ("patch_size", "width", "image_layers", "text_layers", "embed_dim", "context_length")
+        return {key: getattr(self, key) for key in keys}
+
+    @model_validator(mode="after")
+    def _learns(self) -> Self:
+        if not self.phantoms and not self.datasets:
+            raise ValueError("datasets: none given, one at least allowed without phantoms")
+        for one in self.datasets:
+            if catalogue.is_volumetric(catalogue.parse(one.images)[0]):
+                raise ValueError(f"datasets: {one.images} given, a file of flat images allowed")
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -164,6 +232,11 @@ class Locked(Encoder):
         "instead of phantoms: columns image (a path from the table's folder), caption and, if "
         "wanted, split (train or val), kind, finding.",
     )
+    datasets: list[Labelled] = Field(
+        default=[],
+        description="Images with true labels that are learnt from beside phantoms: their training "
+        "and validation splits. What they show of a kind's findings counts alone.",
+    )
     views: Count = Field(description="Views of a phantom; the first is the phantom itself.")
     text: Literal["mean", "transformer"] = Field(
         description="How word vectors become a sentence: their mean, or one transformer block."
@@ -184,6 +257,13 @@ class Locked(Encoder):
     def runs(self) -> int:
         """How often it is trained here."""
         return self.pretrainings
+
+    @model_validator(mode="after")
+    def _sources(self) -> Self:
+        if self.datasets and (self.captioned is not None or self.permuted_captions):
+            given = "captioned" if self.captioned is not None else "permuted_captions"
+            raise ValueError(f"datasets: given with {given}, one of both allowed")
+        return self
 
     @model_validator(mode="after")
     def _edges(self) -> Self:

@@ -159,6 +159,12 @@ def _parse_override(text: str) -> dict[str, Any]:
 def schema() -> str:
     """Return the JSON schema (draft 2020-12) of `params.yaml`."""
     content = Params.model_json_schema()
+    # A part in the file may leave out its kind, which it takes from the one that it extends.
+    for section in content["properties"].values():
+        for kinds in section.get("patternProperties", {}).values():
+            if "oneOf" in kinds:
+                kinds["anyOf"] = kinds.pop("oneOf")
+                kinds.pop("discriminator")
     content["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     content["title"] = "medlabel parameters"
     return json.dumps(content, indent=2) + "\n"

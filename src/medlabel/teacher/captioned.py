@@ -18,7 +18,7 @@ from medlabel.data.reading.page import UnreadableError
 from medlabel.errors import MedlabelError
 from medlabel.progress import track
 from medlabel.teacher import wordvectors
-from medlabel.teacher.features import Source
+from medlabel.teacher.sources import Source
 
 NAME = "captioned"
 REQUIRED, OPTIONAL = ("image", "caption"), ("split", "kind", "finding")
@@ -59,7 +59,7 @@ def gather(table: Path, edge: int, tokenizer: wordvectors.Tokenizer, cache: Path
         "code": fingerprint.of("teacher.captioned"),
     }
     folder = cache / hashlib.sha256(json.dumps(key).encode()).hexdigest()
-    source = Source(NAME, edge, folder / "images.npz", folder / "captions.parquet", len(rows))
+    source = Source(NAME, edge, folder / "images.npz", folder / "captions.parquet", measured=True)
     if not (source.archive.exists() and source.captions.exists()):
         pixels = [_image(path, edge) for path in track(paths, "read images", len(paths))]
         files.write_npz(source.archive, _archive(np.stack(pixels), rows))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from medlabel.params import Locked
 from medlabel.progress import track
 from medlabel.randomness import stream
 from medlabel.teacher import runtime, tower, towers, trunks, views
+from medlabel.teacher.sources import Source
 
 logger = logging.getLogger("medlabel")
 
@@ -30,20 +31,6 @@ Features = npt.NDArray[np.float32]
 
 # Modules that decide on features, beside the tower's weights.
 DECISIVE = ("teacher.trunks", "teacher.tower", "teacher.runtime", "teacher.views", "data.pixels")
-
-
-@dataclass(frozen=True)
-class Source:
-    """Captioned images of one kind at one size: an archive, its captions, its edge in pixels.
-
-    Of the images at most so many are learnt from; None takes what the encoder's settings say.
-    """
-
-    kind: str
-    size: int
-    archive: Path
-    captions: Path
-    images: int | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +42,8 @@ class Captioned:
     features
         float32 of shape (n, views, features), as `trunks.Scales` gives them.
     table
-        kind, finding, caption, and whether the caption names the finding.
+        kind, finding, caption, whether the caption names the finding, and whether the image was
+        measured rather than drawn.
     """
 
     features: Features
@@ -101,27 +89,34 @@ class Extractor:
         wanted = self.settings.views if split == "train" else 1
         features, tables = [], []
         for source in track(sources, f"features {split}", len(sources)):
-            columns = ["split", "row", "kind", "finding", "style", "caption"]
-            table = files.read_parquet(source.captions, "phantoms", columns)
-            part = table[table["split"] == split].head(source.images or self.settings.phantoms)
-            images = self._images(source, split, part["row"].to_numpy())
-            seen = [self._view(source, split, images, number) for number in range(wanted)]
+            part = source.captions_of(split)
+            if not source.measured:
+                part = part.head(self.settings.phantoms)
+            rows = part["row"].to_numpy()
+            images = self._images(source, split, rows)
+            seen = [self._view(source, split, rows, images, number) for number in range(wanted)]
             features.append(np.stack(seen, axis=1))
-            tables.append(part.assign(named=part["style"].isin(NAMING_A_FINDING)))
-        return Captioned(
-            np.concatenate(features),
-            pd.concat(tables, ignore_index=True)[["kind", "finding", "caption", "named"]],
-        )
+            named = part["style"].isin(NAMING_A_FINDING)
+            tables.append(part.assign(named=named, measured=source.measured))
+        columns = ["kind", "finding", "caption", "named", "measured"]
+        return Captioned(np.concatenate(features), pd.concat(tables, ignore_index=True)[columns])
 
     def _images(self, source: Source, split: str, rows: npt.NDArray[np.int64]) -> Pixels:
-        given = archive.read(source.archive, source.kind, source.size).images[split][rows]
-        if not catalogue.is_volumetric(source.kind):
+        given = archive.read(source.archive, source.dataset, source.size).images[split][rows]
+        if not catalogue.is_volumetric(source.dataset):
             return np.asarray(given)
         # A volume is shown as its projection, along an axis of its own.
-        axes = stream(self.seed, "projection", source.kind, split).integers(3, size=len(given))
+        axes = stream(self.seed, "projection", source.dataset, split).integers(3, size=len(given))
         return np.stack([volume.max(axis) for volume, axis in zip(given, axes, strict=True)])
 
-    def _view(self, source: Source, split: str, images: Pixels, number: int) -> Features:
+    def _view(
+        self,
+        source: Source,
+        split: str,
+        rows: npt.NDArray[np.int64],
+        images: Pixels,
+        number: int,
+    ) -> Features:
         key = {
             "tower": {**self.tower.facts, **self.tower.architecture},
             "preprocessing": str(self.preprocessing),
@@ -130,14 +125,14 @@ class Extractor:
             "precision": self.settings.precision,
             "runtime": [self.engine, "" if self.engine == "auto" else runtime.version(self.engine)],
             "threads": self.threads,
-            "images": [files.digest(source.archive), split, len(images)],
+            "images": [files.digest(source.archive), split, _digest(rows)],
             "view": [number, self.seed if number else 0],
             "code": fingerprint.of(*DECISIVE),
         }
         name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         path = self.cache / f"{name}.npy"
         if not path.exists():
-            rng = stream(self.seed, "view", source.kind, source.size, split, number)
+            rng = stream(self.seed, "view", source.dataset, source.size, split, number)
             found = self._compute(views.view(images, number, rng))
             with files.replacing(path) as partial, partial.open("wb") as out:
                 np.save(out, found)
@@ -162,6 +157,10 @@ class Extractor:
         return runtime.compiled(network, example, self.engine, precision, self.threads)
 
 
+def _digest(rows: npt.NDArray[np.int64]) -> str:
+    return hashlib.sha256(rows.astype(np.int64).tobytes()).hexdigest()
+
+
 def preprocessing(settings: Locked, found: towers.Tower) -> tower.Preprocessing:
     """Return how images are brought to a locked tower: squeezed, so that nothing is cut off."""
     return tower.Preprocessing(
@@ -178,10 +177,3 @@ def permuted(said: Captioned, seed: int, run: int) -> Captioned:
     """Return the same features with captions of other images: a teacher that was told nothing."""
     order = stream(seed, "permuted captions", run).permutation(len(said.table))
     return Captioned(said.features, said.table.iloc[order].reset_index(drop=True))
-
-
-def sources(
-    archives: Mapping[tuple[str, int], Path], captions: Mapping[tuple[str, int], Path]
-) -> list[Source]:
-    """Pair archives with captions, both by kind and size."""
-    return [Source(*key, path, captions[key]) for key, path in archives.items()]

@@ -1,4 +1,4 @@
-"""Teach words where the images of a locked tower lie, from captioned phantoms."""
+"""Teach words where the images of a locked tower lie, from captioned phantoms or images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,40 +20,29 @@ from medlabel.errors import MedlabelError
 from medlabel.params import Locked
 from medlabel.progress import track
 from medlabel.randomness import stream, torch_seed
-from medlabel.teacher import encoder, features, locked, towers, trunks, vocabulary, wordvectors
-from medlabel.teacher.features import Captioned, Extractor, Source
+from medlabel.teacher import (
+    encoder,
+    features,
+    findings,
+    locked,
+    towers,
+    trunks,
+    vocabulary,
+    wordvectors,
+)
+from medlabel.teacher.features import Captioned, Extractor
+from medlabel.teacher.groups import Groups, Rows, means_by, one_of_each, words_of
+from medlabel.teacher.sources import Source, learnt_from
 
 logger = logging.getLogger("medlabel")
 
-Rows = npt.NDArray[np.int64]
-
 HIGHEST_LOGIT_SCALE = 100.0  # Radford et al. 2021, section 2.5
 FIRST_LOGIT_SCALE = 1 / 0.07  # there too
-NEGLIGIBLE = 1e-4  # of the largest singular value: directions below are rounding
 # More than likeliest: else how a kind is worded outweighs what is found in it.
 FINDING_EMPHASIS = 2.0
 # Findings are small: of what a smaller scale says of them, more is of the kind.
 SMALLER_SCALES = 0.5
 SCALES = np.geomspace(0.1, 1000, 81)  # of finding logits, tried on validation phantoms
-
-
-@dataclass(frozen=True)
-class Words:
-    """Captions, gathered by what they are about: numbers of sentences.
-
-    Attributes
-    ----------
-    kinds
-        For each kind, all its captions: int64 (captions,).
-    findings
-        For each kind and finding, the captions that name it.
-    silent
-        For each kind, the captions that name no finding.
-    """
-
-    kinds: list[Rows]
-    findings: list[Rows]
-    silent: list[Rows]
 
 
 class _Sentences:
@@ -71,39 +59,6 @@ class _Sentences:
         return tuple(one[chosen] for one in self.read)
 
 
-@dataclass(frozen=True)
-class Groups:
-    """Which kind and which finding each row of a table belongs to.
-
-    Attributes
-    ----------
-    kinds, findings
-        Names, sorted; a finding is a pair of kind and finding.
-    kind, finding
-        int64 of shape (n,): positions in them; -1 for a finding that is not among them.
-    """
-
-    kinds: list[str]
-    findings: list[tuple[str, str]]
-    kind: npt.NDArray[np.int64]
-    finding: npt.NDArray[np.int64]
-
-    @classmethod
-    def of(cls, table: pd.DataFrame, like: Groups | None = None) -> Groups:
-        """Sort the rows of a table with the columns kind and finding, by names as `like` has."""
-        pairs = list(zip(table["kind"], table["finding"], strict=True))
-        kinds = like.kinds if like else sorted(set(table["kind"]))
-        findings = like.findings if like else sorted(set(pairs))
-        place = {one: number for number, one in enumerate(findings)}
-        kind = np.array([kinds.index(one) for one, _ in pairs])
-        return cls(kinds, findings, kind, np.array([place.get(one, -1) for one in pairs]))
-
-    @property
-    def kind_of_finding(self) -> npt.NDArray[np.int64]:
-        """The kind of each finding."""
-        return np.array([self.kinds.index(kind) for kind, _ in self.findings])
-
-
 def train(
     sources: Sequence[Source],
     folders: Mapping[int, Path],
@@ -118,7 +73,7 @@ def train(
     Parameters
     ----------
     sources
-        Captioned phantoms of all kinds and sizes.
+        Captioned phantoms of all kinds and sizes, or images of one's own; measured images too.
     folders
         For each number of a pretraining, the encoder's folder to write.
     settings
@@ -139,10 +94,9 @@ def train(
     -----
     Kinds: images against one caption of every kind, cross-entropy (UniCL, Yang et al. 2022, with
     the captions of a kind as positives), so that findings do not count in them. Findings: no
-    image is trained on. Words learn, by least squares, the mean feature of the images that they
-    describe, less that of their kind: the nearest-mean rule, which carries over from drawings to
-    photographs where a trained boundary does not. The scale of the logits of either part is the one
-    of the highest likelihood on validation phantoms.
+    image is trained on. Words learn, by least squares, where `findings.directions` puts what they
+    name. The scale of the logits of either part is the one of the highest likelihood on validation
+    images.
     """
     where = compute.prepare(device, threads)
     found = towers.load(settings.tower, settings.edges[0], seed)
@@ -178,14 +132,15 @@ class _Training:
         self.settings, self.tower, self.vectors = settings, tower, vectors
         self.seed, self.number = seed, run
         self.groups = Groups.of(train_on.table)
-        captions, self.words = _words(train_on.table, self.groups)
+        captions, self.words = words_of(train_on.table, self.groups)
         said = train_on.table["caption"]
         self.vocabulary = sorted({word for one in said for word in vocabulary.words_of(one)})
-        count, views, length = train_on.features.shape
+        _, views, length = train_on.features.shape
         self.last = len(settings.edges) * trunks.length(tower.trunk, settings.edges[0])
-        every = torch.from_numpy(train_on.features.reshape(count * views, length))
-        self.kind = torch.from_numpy(np.repeat(self.groups.kind, views))
-        centre = _means_by(every, self.kind, len(self.groups.kinds)).mean(dim=0)
+        tells = self._tell_kinds(train_on.table)
+        every = torch.from_numpy(train_on.features[tells].reshape(-1, length))
+        self.kind = torch.from_numpy(np.repeat(self.groups.kind[tells], views))
+        centre = means_by(every, self.kind, range(len(self.groups.kinds))).mean(dim=0)
         self.images = (every - centre)[:, : self.last].contiguous()
         self.network = self._network(torch.from_numpy(train_on.features[:, 0]), centre)
         tokenizer = wordvectors.Tokenizer(vectors.tokenizer, locked.CONTEXT_LENGTH)
@@ -195,7 +150,9 @@ class _Training:
         self.curve: list[dict[str, float]] = []
 
     def _network(self, plain: torch.Tensor, centre: torch.Tensor) -> locked.Locked:
-        directions, self.targets = self._differences(plain)
+        directions, self.targets = findings.directions(
+            plain, self.groups, centre, self._say(plain.shape[1])
+        )
         settings, rank = self.settings, directions.shape[1]
         visual = locked.ImageTower(
             self.tower.trunk,
@@ -214,26 +171,13 @@ class _Training:
         network.logit_scale.data.fill_(math.log(FIRST_LOGIT_SCALE))
         return network
 
-    def _differences(self, plain: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the directions in which findings differ, and the findings in them.
-
-        Parameters
-        ----------
-        plain
-            Features of the images as they were drawn: other views move what a finding shows.
-        """
-        groups = self.groups
-        finding, of = torch.from_numpy(groups.finding), torch.from_numpy(groups.kind_of_finding)
-        by_finding = _means_by(plain, finding, len(groups.findings))
-        by_kind = _means_by(plain, torch.from_numpy(groups.kind), len(groups.kinds))
-        apart = (by_finding - by_kind[of]) * self._say(plain.shape[1])
-        _, sizes, rows = torch.linalg.svd(apart, full_matrices=False)
-        # One at least, though it says nothing where captions name no finding: layers have a width.
-        rank = max(1, int((sizes > NEGLIGIBLE * sizes[0]).sum()))
-        directions = rows[:rank].T
-        # Of length 1 each, or words would not learn the findings that differ but little.
-        targets = functional.normalize(apart @ directions, dim=1)
-        return directions, targets
+    def _tell_kinds(self, table: pd.DataFrame) -> npt.NDArray[np.bool_]:
+        """Choose the images that kinds are learnt from: as many measured ones a kind as drawn."""
+        measured = table["measured"].to_numpy()
+        if measured.all():
+            return measured
+        place = table.groupby(["kind", "measured"]).cumcount().to_numpy()
+        return np.asarray(~measured | (place < self.settings.phantoms))
 
     def _say(self, length: int) -> torch.Tensor:
         """Return the weight of every feature in what tells findings."""
@@ -275,7 +219,7 @@ class _Training:
 
     def _loss(self, rows: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         network = self.network
-        captions = _one_of_each(self.words.kinds, np.arange(len(self.words.kinds)), rng)
+        captions = one_of_each(self.words.kinds, np.arange(len(self.words.kinds)), rng)
         kinds = network.text.kinds_of(self.sentences[captions])
         # Torch's own dropout draws its numbers one by one, and would take most of the time.
         dropped = self.settings.dropout
@@ -308,7 +252,7 @@ class _Training:
         self.network.text.train()
         for _ in range(steps):
             chosen = rng.integers(len(groups), size=self.settings.pairs)
-            captions = _one_of_each(groups, chosen, rng)
+            captions = one_of_each(groups, chosen, rng)
             said = self.network.text.findings_of(self.sentences[captions])
             loss = (said - targets[torch.from_numpy(chosen)]).square().sum(dim=-1).mean()
             optimizer.zero_grad(set_to_none=True)
@@ -365,11 +309,13 @@ class _Training:
 
     def _record(self, findings: float) -> dict[str, Any]:
         own = self.settings.captioned
-        without = {"batch_size", "captioned", "pretrainings", "threads"}
+        without = {"batch_size", "captioned", "datasets", "pretrainings", "threads"}
         settings = self.settings.model_dump(mode="json", exclude=without)
         return {
             "model": "medlabel pretrain",
-            "trained_on": "phantoms" if own is None else f"captioned images: {Path(own).name}",
+            "trained_on": learnt_from(self.settings.datasets, drawn=True)
+            if own is None
+            else f"captioned images: {Path(own).name}",
             "tower": dict(self.tower.facts),
             "words": dict(self.vectors.facts),
             "settings": settings,
@@ -381,35 +327,6 @@ class _Training:
             "validation_accuracy": self.curve[-1]["validation_accuracy"],
             "validation_findings": findings,
         }
-
-
-def _words(table: pd.DataFrame, groups: Groups) -> tuple[list[str], Words]:
-    """Gather captions; where none is of a group, its name stands for one."""
-    numbers: dict[str, int] = {}
-
-    def said(chosen: pd.Series[bool], name: str) -> Rows:
-        sentences = sorted(set(table.loc[chosen, "caption"])) or [name]
-        return np.array([numbers.setdefault(one, len(numbers)) for one in sentences])
-
-    kind, finding, named = table["kind"], table["finding"], table["named"]
-    words = Words(
-        [said(kind == one, one) for one in groups.kinds],
-        [said((kind == k) & (finding == one) & named, one) for k, one in groups.findings],
-        [said((kind == one) & ~named, one) for one in groups.kinds],
-    )
-    return list(numbers), words
-
-
-def _one_of_each(groups: list[Rows], chosen: Rows, rng: np.random.Generator) -> Rows:
-    """Return a caption of each of the chosen groups."""
-    sizes = np.array([len(one) for one in groups])
-    first = np.concatenate([[0], sizes[:-1].cumsum()])
-    rows: Rows = np.concatenate(groups)[first[chosen] + rng.integers(sizes[chosen])]
-    return rows
-
-
-def _means_by(values: torch.Tensor, group: torch.Tensor, groups: int) -> torch.Tensor:
-    return torch.stack([values[group == one].mean(dim=0) for one in range(groups)])
 
 
 def _config(settings: Locked, tower: towers.Tower, dimension: int) -> dict[str, Any]:

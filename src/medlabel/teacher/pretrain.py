@@ -1,4 +1,4 @@
-"""A small CLIP trained from scratch on captioned phantoms: a teacher that needs no download."""
+"""A small CLIP trained on captioned phantoms or images: a teacher that needs no download."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import logging
 import math
 import pickle
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,13 @@ import torch
 from torch.optim import swa_utils
 
 from medlabel import compute, files, fingerprint
-from medlabel.data import archive, catalogue
 from medlabel.errors import MedlabelError
 from medlabel.params import Contrastive
 from medlabel.progress import track
 from medlabel.randomness import stream, torch_seed
 from medlabel.teacher import encoder
+from medlabel.teacher.pairs import Pairs, contrast, positives, read
+from medlabel.teacher.sources import Source, learnt_from
 
 logger = logging.getLogger("medlabel")
 
@@ -37,28 +37,8 @@ STEPS_BETWEEN_STATES = 20
 EVALUATION_BATCH = 256
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Images with their captions.
-
-    Attributes
-    ----------
-    images
-        uint8 of shape (n, 3, size, size).
-    tokens
-        int64 of shape (n, context length).
-    kinds
-        int64 of shape (n,): equal for images of the same kind.
-    """
-
-    images: torch.Tensor
-    tokens: torch.Tensor
-    kinds: torch.Tensor
-
-
 def pretrain(
-    archives: Mapping[str, Path],
-    captions: Mapping[str, Path],
+    sources: Sequence[Source],
     folders: Mapping[int, Path],
     settings: Contrastive,
     size: int,
@@ -67,19 +47,20 @@ def pretrain(
     threads: int,
     seed: int,
     resume: Path,
+    start: Path | None = None,
 ) -> None:
-    """Train a CLIP on the training splits of 2-D phantoms and keep it at several steps.
+    """Train a CLIP on the training splits of captioned images and keep it at several steps.
 
     Parameters
     ----------
-    archives, captions
-        Of each phantom, the .npz and the table of captions; volumes are left out.
+    sources
+        Captioned images of `size`, none of them volumes.
     folders
         For each step in `settings.checkpoints`, the encoder's folder to write.
     settings
         Architecture and optimisation.
     size
-        Edge length of the phantoms in pixels.
+        Edge length of the images in pixels.
     run
         Which of the pretrainings: each has its own initial weights and order of pairs.
     device, threads
@@ -89,6 +70,8 @@ def pretrain(
     resume
         Folder for the state of a training that was interrupted; emptied at the end. The same
         call goes on from there and ends with the very same weights.
+    start
+        Folder of an encoder whose weights are gone on from; None starts from random ones.
 
     Raises
     ------
@@ -105,18 +88,15 @@ def pretrain(
     validation split, each image being labelled with the kind whose captions lie nearest to it.
     """
     where = compute.prepare(device, threads)
-    flat = {name: path for name, path in archives.items() if not catalogue.is_volumetric(name)}
-    key = _key(flat, captions, settings, size, [seed, run], f"{where.type} {threads}")
-    pairs = {
-        split: _read(flat, captions, split, size, settings.context_length)
-        for split in ("train", "val")
-    }
+    machine = f"{where.type} {threads}"
+    key = _key(sources, settings, size, [seed, run], machine, start)
+    pairs = {split: read(sources, split, settings.context_length) for split in ("train", "val")}
     if len(pairs["train"].kinds) < settings.pairs:
         raise MedlabelError(
-            f"pairs: {settings.pairs} given, at most the {len(pairs['train'].kinds)} phantoms of "
+            f"pairs: {settings.pairs} given, at most the {len(pairs['train'].kinds)} images of "
             f"the training splits allowed."
         )
-    training = _Training(settings, size, seed, run, where, resume / key)
+    training = _Training(settings, size, seed, run, where, resume / key, start)
     training.run(pairs["train"], pairs["val"])
     for step, folder in folders.items():
         encoder.copy(training.kept(step), folder)
@@ -157,27 +137,6 @@ def preprocess_config(size: int) -> dict[str, Any]:
     }
 
 
-def positives(kinds: torch.Tensor) -> torch.Tensor:
-    """Return soft targets that share each row's probability among the pairs of its kind.
-
-    CLIP's loss takes all other pairs of a batch for negatives. With a dozen kinds in a batch of
-    128 most of them are not, so equal kinds count as positives, as in supervised contrastive
-    learning (Khosla et al. 2020, equation 2) and in its image-text form UniCL (Yang et al. 2022).
-
-    Parameters
-    ----------
-    kinds
-        Integers of shape (n,).
-
-    Returns
-    -------
-    Tensor
-        float32 of shape (n, n); each row sums to 1.
-    """
-    same = (kinds[:, None] == kinds[None, :]).float()
-    return same / same.sum(dim=1, keepdim=True)
-
-
 def learning_rate(step: int, settings: Contrastive) -> float:
     """Return AdamW's rate in step 1, 2, …: linear warm-up, then cosine decay to 0.
 
@@ -216,6 +175,7 @@ class _Training:
         run: int,
         device: torch.device,
         folder: Path,
+        start: Path | None,
     ) -> None:
         import open_clip
 
@@ -229,6 +189,8 @@ class _Training:
             "preprocess_cfg": preprocess_config(size),
         }
         self.model = open_clip.CLIP(**self.config["model_cfg"]).to(device)
+        if start is not None:
+            self.model.load_state_dict(encoder.load(start, device).model.state_dict())
         self.optimizer = torch.optim.AdamW(
             _parameter_groups(self.model, settings.weight_decay), betas=BETAS
         )
@@ -268,7 +230,8 @@ class _Training:
         image, text, scale = self.model(
             _normalised(train.images[rows], self.device), train.tokens[rows].to(self.device)
         )
-        loss = _loss(train.kinds[rows])(image, text, scale)
+        right = positives(train, rows, self.settings.positives).to(self.device)
+        loss = contrast(image, text, scale, right)
         if not torch.isfinite(loss):
             raise MedlabelError(
                 f"pretrain: the loss is {loss.item()} in step {step}; lower "
@@ -276,7 +239,7 @@ class _Training:
                 f"({self.settings.warmup_steps})."
             )
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         with torch.no_grad():
             self.model.logit_scale.clamp_(0.0, math.log(HIGHEST_LOGIT_SCALE))
@@ -286,7 +249,7 @@ class _Training:
     def _keep(self, step: int, accuracy: float) -> None:
         provenance = {
             "model": "medlabel pretrain",
-            "trained_on": "phantoms",
+            "trained_on": learnt_from(self.settings.datasets, drawn=self.settings.phantoms),
             "step": step,
             "settings": _decisive(self.settings),
             "seed": self.seed,
@@ -332,18 +295,6 @@ def _parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[
     ]
 
 
-def _loss(kinds: torch.Tensor) -> torch.nn.Module:
-    from open_clip.loss import ClipLoss
-
-    class KindLoss(ClipLoss):  # type: ignore[misc]
-        """CLIP's loss, with all pairs of a kind as positives."""
-
-        def get_ground_truth(self, device: torch.device, num_logits: int) -> torch.Tensor:
-            return positives(kinds.to(device))
-
-    return KindLoss()
-
-
 def validation_accuracy(model: Any, pairs: Pairs, device: torch.device) -> float:
     """Return the share of images that lie nearest to the mean caption of their own kind."""
     model.eval()
@@ -365,59 +316,22 @@ def _normalised(images: torch.Tensor, device: torch.device) -> torch.Tensor:
     return (images.to(device).float() / 255.0 - MEAN) / STD
 
 
-def _read(
-    archives: Mapping[str, Path],
-    captions: Mapping[str, Path],
-    split: str,
-    size: int,
-    context_length: int,
-) -> Pairs:
-    images, sentences, kinds = [], [], []
-    for name, path in archives.items():
-        table = files.read_parquet(captions[name], "phantoms", ["split", "row", "kind", "caption"])
-        part = table[table["split"] == split]
-        drawn = archive.read(path, name, size).images[split][part["row"].to_numpy()]
-        images.append(drawn if drawn.ndim == 4 else np.repeat(drawn[..., None], 3, axis=3))
-        sentences += part["caption"].tolist()
-        kinds += part["kind"].tolist()
-    stacked = np.ascontiguousarray(np.concatenate(images).transpose(0, 3, 1, 2))
-    numbers = np.unique(kinds, return_inverse=True)[1]
-    return Pairs(
-        torch.from_numpy(stacked), _tokens(sentences, context_length), torch.from_numpy(numbers)
-    )
-
-
-def _tokens(sentences: list[str], context_length: int) -> torch.Tensor:
-    from open_clip import SimpleTokenizer
-
-    tokenizer = SimpleTokenizer(context_length=context_length)
-    distinct = sorted(set(sentences))
-    for sentence in distinct:
-        if (needed := len(tokenizer.encode(sentence)) + 2) > context_length:
-            raise MedlabelError(
-                f"context_length: {context_length} given, but the caption {sentence!r} "
-                f"needs {needed} tokens."
-            )
-    rows = tokenizer(distinct)
-    position = {sentence: index for index, sentence in enumerate(distinct)}
-    tokens: torch.Tensor = rows[[position[sentence] for sentence in sentences]]
-    return tokens
-
-
 def _decisive(settings: Contrastive) -> dict[str, Any]:
-    """Return the settings that decide on the weights, as JSON has them."""
-    return settings.model_dump(
-        mode="json", exclude={"batch_size", "threads", "precision", "runtime", "pretrainings"}
-    )
+    """Return the settings that decide on the weights, as JSON has them; what is usual is left out.
+
+    So that records of earlier versions, which had fewer settings, stay as they are.
+    """
+    without = {"batch_size", "threads", "precision", "runtime", "pretrainings"}
+    return settings.model_dump(mode="json", exclude=without, exclude_defaults=True)
 
 
 def _key(
-    archives: Mapping[str, Path],
-    captions: Mapping[str, Path],
+    sources: Sequence[Source],
     settings: Contrastive,
     size: int,
     streams: list[int],
     machine: str,
+    start: Path | None,
 ) -> str:
     """Name all that decides on the weights, so that a state never goes on with other inputs."""
     content = {
@@ -427,7 +341,10 @@ def _key(
         "machine": machine,
         "code": fingerprint.of("teacher.pretrain"),
         "versions": [torch.__version__, encoder.open_clip_version()],
-        "images": {name: files.digest(path) for name, path in archives.items()},
-        "captions": {name: files.digest(captions[name]) for name in archives},
+        "sources": [
+            [one.dataset, files.digest(one.archive), files.digest(one.captions), one.findings]
+            for one in sources
+        ],
+        "start": None if start is None else files.digest(start / encoder.WEIGHTS),
     }
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]

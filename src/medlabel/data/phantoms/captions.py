@@ -176,7 +176,17 @@ def caption(rng: np.random.Generator, kind: str, finding: str) -> tuple[str, str
     tuple of str
         The style, a key of `STYLES`, and the sentence.
     """
-    words = VOCABULARIES[kind]
+    return say(rng, VOCABULARIES[kind], [finding])
+
+
+def say(rng: np.random.Generator, words: Vocabulary, findings: Sequence[str]) -> tuple[str, str]:
+    """Write a caption in some words for an image that shows findings, one at least.
+
+    Returns
+    -------
+    tuple of str
+        The style, a key of `STYLES`, and the sentence.
+    """
     style = _choose(rng, tuple(STYLES))
     an_image, organ = _choose(rng, words.images), _choose(rng, words.organs)
     an_exam = _choose(rng, (*words.exams, f"{an_image} of the {organ}"))
@@ -186,9 +196,14 @@ def caption(rng: np.random.Generator, kind: str, finding: str) -> tuple[str, str
         an_exam=an_exam,
         exam=_without_article(an_exam),
         organ=organ,
-        finding=_choose(rng, _phrases(words, finding)),
+        finding=_listed([_choose(rng, _phrases(words, finding)) for finding in findings]),
     )
     return style, sentence
+
+
+def _listed(phrases: Sequence[str]) -> str:
+    *first, last = phrases
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _phrases(words: Vocabulary, finding: str) -> tuple[str, ...]:

@@ -1,0 +1,250 @@
+"""What the sections of `params.yaml` have to agree on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from medlabel.data import catalogue
+from medlabel.networks.names import misfit
+from medlabel.params.encoders import Contrastive, EncoderReference
+from medlabel.params.few_labels import FewLabels
+from medlabel.params.mixtures import Mixture
+from medlabel.params.retrieval import Retrieval
+from medlabel.params.studies import KEYS, TEACHING, TRUE, Cell, Study, Trained
+
+if TYPE_CHECKING:
+    from medlabel.params.model import Params
+
+
+def check(params: Params) -> None:
+    """Refuse sections that do not agree.
+
+    Raises
+    ------
+    ValueError
+        Naming the first key that does not, what was given and what is allowed.
+    """
+    for name, mixture in params.mixtures.items():
+        _check_mixture(params, name, mixture)
+    for name, encoder in params.encoders.items():
+        if isinstance(encoder, Contrastive):
+            _check_pretraining(params, f"encoders.{name}", encoder)
+    for name in params.default_studies:
+        require(name, params.studies, "default_studies")
+    for name, study in params.studies.items():
+        _check_study(params, f"studies.{name}", study, params.grids[name])
+    for name, curve in params.few_labels.items():
+        _check_curve(params, f"few_labels.{name}", curve)
+    for name, searched in params.retrieval.items():
+        _check_retrieval(params, f"retrieval.{name}", searched)
+
+
+def _check_mixture(params: Params, name: str, mixture: Mixture) -> None:
+    if mixture.phantom != name.startswith("phantom_"):
+        raise ValueError(
+            f"mixtures.{name}: a name that begins with phantom_ is "
+            f"{'required for' if mixture.phantom else 'reserved to'} mixtures that hold "
+            f"phantoms"
+        )
+    if mixture.phantom and mixture.size != params.phantoms.size:
+        raise ValueError(
+            f"mixtures.{name}.size: {mixture.size} given, phantoms.size "
+            f"({params.phantoms.size}) allowed where a mixture holds phantoms"
+        )
+
+
+def _check_pretraining(params: Params, where: str, encoder: Contrastive) -> None:
+    edge = params.phantoms.size
+    if edge % encoder.patch_size:
+        raise ValueError(
+            f"{where}.patch_size: {encoder.patch_size} given, a divisor of phantoms.size "
+            f"({edge}) allowed"
+        )
+    for one in encoder.datasets:
+        if catalogue.parse(one.images)[1] != edge:
+            raise ValueError(
+                f"{where}.datasets: {one.images} given, a file of phantoms.size ({edge} "
+                f"pixels) allowed"
+            )
+    try:
+        first, last = (encoder.start_of(run) for run in (0, encoder.pretrainings - 1))
+    except ValueError as error:
+        raise ValueError(f"{where}.start: {error}") from error
+    if first is not None and last is not None:
+        _check_encoder(params, f"{where}.start", first)
+        _check_encoder(params, f"{where}.start", last)
+        _check_start(params, where, encoder, first)
+
+
+def _check_start(params: Params, where: str, encoder: Contrastive, first: EncoderReference) -> None:
+    """Refuse to go on from weights that do not fit, or that go on from these."""
+    other, above = params.encoders[first.name], [where.rpartition(".")[2]]
+    if not isinstance(other, Contrastive) or other.architecture != encoder.architecture:
+        raise ValueError(
+            f"{where}.start: {encoder.start} given, an encoder of kind contrastive of the same "
+            f"architecture allowed"
+        )
+    before: EncoderReference | None = first
+    while before is not None:
+        if before.name in above:
+            raise ValueError(f"{where}.start: {encoder.start} given, which goes on from itself")
+        above.append(before.name)
+        earlier = params.encoders[before.name]
+        before = earlier.start_of(0) if isinstance(earlier, Contrastive) else None
+
+
+def _check_study(params: Params, where: str, study: Study, cells: list[Cell]) -> None:
+    if not cells:
+        raise ValueError(f"{where}: an empty list given, names allowed")
+    if twice := [cell for cell, times in Counter(cells).items() if times > 1]:
+        named = " / ".join(str(getattr(twice[0], key)) for key in KEYS)
+        raise ValueError(f"{where}: {named} given twice, each once allowed")
+    for cell in cells:
+        lacking = [key for key in TEACHING if getattr(cell, key) is None]
+        if not lacking:
+            _check_teacher(params, where, cell)
+        elif len(lacking) < len(TEACHING):
+            raise ValueError(
+                f"{where}.{', '.join(lacking)}: missing; a teacher needs {', '.join(TEACHING)}"
+            )
+        elif study.controls or study.pretrainings > 1:
+            raise ValueError(
+                f"{where}.controls, pretrainings: given without an encoder, allowed with one"
+            )
+        check_names(params, where, cell)
+        for trained in params.with_sources(cell.student()):
+            _check_training(params, where, trained)
+
+
+def _check_teacher(params: Params, where: str, cell: Cell) -> None:
+    require(str(cell.prompts), params.prompts, f"{where}.prompts")
+    require(str(cell.labelling), params.labellings, f"{where}.labelling")
+    for space in params.spaces(cell):
+        _check_encoder(params, f"labellings.{cell.labelling}.space", space)
+    if cell.images not in params.every_mixture:
+        raise ValueError(
+            f"{where}.images: {cell.images!r} given with an encoder, a mixture (which names "
+            f"classes) allowed: one of {', '.join(params.mixtures)}"
+        )
+    try:
+        teachers = cell.teachers
+    except ValueError as error:
+        raise ValueError(f"{where}.encoder: {error}") from error
+    for teacher in teachers:
+        _check_encoder(params, f"{where}.encoder", teacher)
+    _check_words(params, where, params.every_mixture[cell.images], str(cell.prompts))
+    _check_weights(params, where, cell.images, str(cell.prompts), str(cell.labelling))
+
+
+def _check_curve(params: Params, where: str, curve: FewLabels) -> None:
+    require(curve.images, params.every_mixture, f"{where}.images")
+    require(curve.prompts, params.prompts, f"{where}.prompts")
+    for labelling in curve.labellings:
+        require(labelling, params.labellings, f"{where}.labellings")
+        _check_weights(params, where, curve.images, curve.prompts, labelling)
+    try:
+        teacher = curve.reference
+    except ValueError as error:
+        raise ValueError(f"{where}.encoder: {error}") from error
+    _check_encoder(params, f"{where}.encoder", teacher)
+    _check_words(params, where, params.every_mixture[curve.images], curve.prompts)
+
+
+def _check_retrieval(params: Params, where: str, searched: Retrieval) -> None:
+    require(searched.images, params.every_mixture, f"{where}.images")
+    try:
+        teachers = searched.references
+    except ValueError as error:
+        raise ValueError(f"{where}.encoders: {error}") from error
+    for teacher in teachers:
+        _check_encoder(params, f"{where}.encoders", teacher)
+
+
+def _check_encoder(params: Params, where: str, teacher: EncoderReference) -> None:
+    require(teacher.name, params.encoders, where)
+    encoder = params.encoders[teacher.name]
+    if teacher.step is not None and not encoder.steps:
+        raise ValueError(f"{where}: {teacher} given, {teacher.name} has no checkpoints")
+    if encoder.steps and teacher.step not in encoder.steps:
+        allowed = ", ".join(f"{teacher.name}@{step}" for step in encoder.steps)
+        raise ValueError(f"{where}: '{teacher}' given, one of {allowed} allowed")
+    if teacher.run >= encoder.runs:
+        raise ValueError(
+            f"{where}: pretraining {teacher.run} of {teacher.name} given, of which there "
+            f"{'are' if encoder.runs > 1 else 'is'} {encoder.runs}: encoders.{teacher.name}."
+            f"pretrainings allows 0 to {encoder.runs - 1}"
+        )
+
+
+def _check_words(params: Params, where: str, mixture: Mixture, prompts: str) -> None:
+    """Refuse words that cannot tell classes apart."""
+    known: dict[frozenset[str], str] = {}
+    for label in mixture.class_names:
+        sentences = params.prompts[prompts].sentences(label)
+        words = frozenset(" ".join(one.lower().split()) for one in sentences)
+        other = known.setdefault(words, label)
+        if other != label:
+            raise ValueError(
+                f"prompts.{prompts}.words: {other} and {label} ({where}) have the same words; "
+                f"different ones allowed"
+            )
+
+
+def _check_weights(params: Params, where: str, images: str, prompts: str, labelling: str) -> None:
+    """Refuse to weigh sentences where classes differ in their number, or have one."""
+    if not params.labellings[labelling].weigh:
+        return
+    names = params.every_mixture[images].class_names
+    counts = {name: len(params.prompts[prompts].sentences(name)) for name in names}
+    if len(set(counts.values())) > 1 or 1 in counts.values():
+        listing = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise ValueError(
+            f"labellings.{labelling}.weigh: true given with prompts {prompts} "
+            f"({where}), whose sentences a class are {listing}; as many of each class, and at "
+            f"least two, allowed"
+        )
+
+
+def _check_training(params: Params, where: str, trained: Trained) -> None:
+    settings = params.training(trained)
+    mixed = settings.mixture is not None
+    if mixed == (settings.recipe.validation_fraction is None):
+        raise ValueError(
+            f"{where}: recipe {trained.recipe} for {trained.images}: "
+            f"recipes.{trained.recipe}.validation_fraction "
+            f"{'missing: mixtures have' if mixed else 'given: official files have'} "
+            f"{'no' if mixed else 'their own'} validation split"
+        )
+    if reason := misfit(trained.network, settings.volumetric, tuple(params.networks)):
+        raise ValueError(f"{where}.network: {reason}")
+
+
+def check_names(params: Params, where: str, asked: Cell | Trained) -> None:
+    """Refuse a training whose recipe or images there are not.
+
+    Raises
+    ------
+    ValueError
+        Naming the key.
+    """
+    require(asked.recipe, params.recipes, f"{where}.recipe")
+    try:
+        params.training(Trained(asked.images, TRUE, asked.network, asked.recipe))
+    except ValueError as error:
+        raise ValueError(
+            f"{where}.images: {error}; or a mixture: {', '.join(params.mixtures)}"
+        ) from error
+
+
+def require(name: str, parts: Mapping[str, Any], where: str) -> None:
+    """Refuse a name that none of the parts has.
+
+    Raises
+    ------
+    ValueError
+        Naming the key and the names that there are.
+    """
+    if name not in parts:
+        raise ValueError(f"{where}: {name!r} given, one of {', '.join(parts)} allowed")
