@@ -63,6 +63,16 @@ rule retrieval_all:
     localrule: True
 
 
+rule agreement_all:
+    input:
+        [
+            LAYOUT.agreement(name, file)
+            for name in PARAMS.agreement
+            for file in AGREEMENT_FILES
+        ],
+    localrule: True
+
+
 rule studies:
     input:
         [reports_of(name) for name in PARAMS.studies],

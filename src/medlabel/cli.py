@@ -41,6 +41,7 @@ STEPS = (
     results.metrics,
     results.few_labels,
     results.retrieval,
+    results.agreement,
     results.contact_sheet,
 )
 

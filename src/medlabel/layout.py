@@ -14,6 +14,7 @@ from medlabel.params import EncoderReference, Mixture, Params, Trained, pool_nam
 ENCODER_FILES = ("open_clip_config.json", "open_clip_model.safetensors", "provenance.json")
 TRAINING_FILES = ("predictions.parquet", "curves.parquet", "run.json", "weights.safetensors")
 CURVE_FILES = ("scores.csv", "tables.md", "curves.svg", "curves.png")
+AGREEMENT_FILES = ("scores.csv", "tables.md", "agreement.svg", "agreement.png")
 RETRIEVAL_FILES = (
     "scores.csv",
     "tables.md",
@@ -130,6 +131,10 @@ class Layout:
     def retrieval(self, name: str, file: str) -> str:
         """Return a result of a search."""
         return f"{self.results}/retrieval/{name}/{file}"
+
+    def agreement(self, name: str, file: str) -> str:
+        """Return a result of comparing two labellers."""
+        return f"{self.results}/agreement/{name}/{file}"
 
     @property
     def metrics(self) -> str:

@@ -44,6 +44,7 @@ except MedlabelError as error:
 LAYOUT = layout.of(PARAMS)
 DATA = PARAMS.folders.data
 PUBLISHED = layout.PUBLISHED
+AGREEMENT_FILES = layout.AGREEMENT_FILES
 CURVE_FILES = layout.CURVE_FILES
 RETRIEVAL_FILES = layout.RETRIEVAL_FILES
 CONTACT_SHEET = multiext(f"{PARAMS.folders.results}/phantoms", ".svg", ".png")
@@ -75,6 +76,7 @@ HAS_GPU = PARAMS.device == "cuda" or (
 
 wildcard_constraints:
     block=r"\d{4}\d*-\d{4}\d*",
+    comparison=r"[a-z0-9_]+",
     curve=r"[a-z0-9_]+",
     encoder=r"[a-z0-9_]+",
     images=r"[a-z0-9_.]+",

@@ -313,3 +313,23 @@ def search_reads(wildcards):
         search=part("retrieval", wildcards.search),
         mixture=mixture_of_search(wildcards.search).model_dump(mode="json"),
     )
+
+
+def labellers_of(comparison):
+    """Give the labels that two labellers gave."""
+    asked = PARAMS.agreement[comparison]
+    return [
+        one if one.endswith(".csv") else LAYOUT.labels(asked.images, one)
+        for one in asked.labellers
+    ]
+
+
+def agreement_reads(wildcards):
+    """Give two labellers, their classes, and how intervals are made."""
+    asked = PARAMS.agreement[wildcards.comparison]
+    return reads(
+        "seed",
+        "statistics",
+        comparison=part("agreement", wildcards.comparison),
+        classes=PARAMS.every_mixture[asked.images].class_names,
+    )

@@ -143,6 +143,31 @@ rule retrieval:
         "medlabel {params.overlays} retrieval {wildcards.search} 2> {log:q}"
 
 
+rule agreement:
+    input:
+        pool=lambda wildcards: LAYOUT.pool_of(
+            PARAMS.agreement[wildcards.comparison].images
+        ),
+        labels=lambda wildcards: labellers_of(wildcards.comparison),
+    output:
+        [LAYOUT.agreement("{comparison}", file) for file in AGREEMENT_FILES],
+    log:
+        LAYOUT.log("agreement", "{comparison}"),
+    benchmark:
+        LAYOUT.timing("agreement", "{comparison}")
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=code("evaluate.agreement", "report.agreement"),
+        overlays=overlays,
+        reads=agreement_reads,
+    shell:
+        "medlabel {params.overlays} agreement {wildcards.comparison} 2> {log:q}"
+
+
 rule contact_sheet:
     input:
         [LAYOUT.phantoms(kind, PARAMS.phantoms.size) for kind in catalogue.PHANTOMS],

@@ -84,6 +84,29 @@ def retrieval(
     drawing.write(params, name, found, archives, Path(layout.retrieval(name, "")))
 
 
+def agreement(
+    name: Annotated[str, typer.Argument(help="A comparison of two labellers in params.yaml.")],
+) -> None:
+    """Tell how far two labellers agree, what both have wrong, and what to look at first."""
+    from medlabel.evaluate import agreement as comparing
+    from medlabel.params.agreement import is_table
+    from medlabel.report import agreement as drawing
+
+    params, layout = State.both()
+    asked = chosen(name, params.agreement, "agreement")
+    tables = [one for one in asked.labellers if is_table(one)]
+    found = comparing.read(
+        Path(layout.pool_of(asked.images)),
+        {
+            one: Path(one if one in tables else layout.labels(asked.images, one))
+            for one in asked.labellers
+        },
+        params.every_mixture[asked.images].class_names,
+        tables,
+    )
+    drawing.write(params, name, found, Path(layout.agreement(name, "")))
+
+
 def contact_sheet() -> None:
     """Draw a few phantoms of every kind."""
     from medlabel.report import contact_sheet as sheet

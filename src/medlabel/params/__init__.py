@@ -5,6 +5,7 @@ These models are the only place that says what `params.yaml` may hold. The JSON 
 the file while it is typed.
 """
 
+from medlabel.params.agreement import Agreement
 from medlabel.params.data import Counts, Download, Phantoms
 from medlabel.params.encoders import (
     AnyEncoder,
@@ -44,6 +45,7 @@ from medlabel.params.studies import TRUE, Cell, Trained, blocks, varying
 
 __all__ = [
     "TRUE",
+    "Agreement",
     "Anchored",
     "AnyEncoder",
     "AnyLabelling",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from medlabel.data import catalogue
 from medlabel.networks.names import misfit
+from medlabel.params.agreement import Agreement
 from medlabel.params.encoders import Contrastive, EncoderReference
 from medlabel.params.few_labels import FewLabels
 from medlabel.params.mixtures import Mixture
@@ -39,6 +40,8 @@ def check(params: Params) -> None:
         _check_curve(params, f"few_labels.{name}", curve)
     for name, searched in params.retrieval.items():
         _check_retrieval(params, f"retrieval.{name}", searched)
+    for name, compared in params.agreement.items():
+        _check_agreement(params, f"agreement.{name}", compared)
 
 
 def _check_mixture(params: Params, name: str, mixture: Mixture) -> None:
@@ -160,6 +163,22 @@ def _check_retrieval(params: Params, where: str, searched: Retrieval) -> None:
         raise ValueError(f"{where}.encoders: {error}") from error
     for teacher in teachers:
         _check_encoder(params, f"{where}.encoders", teacher)
+
+
+def _check_agreement(params: Params, where: str, compared: Agreement) -> None:
+    require(compared.images, params.every_mixture, f"{where}.images")
+    for labels in compared.taught():
+        try:
+            taught = labels.taught
+        except ValueError as error:
+            raise ValueError(f"{where}.labellers: {error}") from error
+        assert taught is not None
+        encoder, prompts, labelling = taught
+        require(prompts, params.prompts, f"{where}.labellers")
+        require(labelling, params.labellings, f"{where}.labellers")
+        _check_encoder(params, f"{where}.labellers", encoder)
+        _check_words(params, where, params.every_mixture[compared.images], prompts)
+        _check_weights(params, where, compared.images, prompts, labelling)
 
 
 def _check_encoder(params: Params, where: str, teacher: EncoderReference) -> None:

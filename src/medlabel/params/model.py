@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from medlabel.data import catalogue
 from medlabel.params import checks
+from medlabel.params.agreement import Agreement
 from medlabel.params.base import Name, Section, extending
 from medlabel.params.data import Download, Folders, Phantoms
 from medlabel.params.encoders import (
@@ -116,6 +117,9 @@ class Params(Section):
     )
     retrieval: Annotated[dict[Name, Retrieval], extending("title")] = Field(
         description="Images found by captions, and captions by images."
+    )
+    agreement: Annotated[dict[Name, Agreement], extending("title")] = Field(
+        description="Two labellers of the same images."
     )
     default_studies: list[Name] = Field(
         min_length=1, description="What `snakemake` makes without a target."
@@ -259,12 +263,23 @@ class Params(Section):
         found = None if cell.labelling is None else self.space_of(cell.labelling)
         return [] if found is None else [found]
 
+    def labellers_of(self, compared: Agreement) -> list[EncoderReference]:
+        """Return the encoders that two labellers need."""
+        found = []
+        for labels in compared.taught():
+            assert labels.taught is not None
+            encoder, _, labelling = labels.taught
+            space = self.space_of(labelling)
+            found += [encoder, *([] if space is None else [space])]
+        return found
+
     def teachers(self, encoder: str, images: str | None = None) -> list[EncoderReference]:
         """Return the weights of an encoder in use, on a part of `mixtures` or on any."""
         used = itertools.chain(
             ((cell.images, (*cell.teachers, *self.spaces(cell))) for cell in self.every_cell),
             ((curve.images, (curve.reference,)) for curve in self.few_labels.values()),
             ((searched.images, searched.references) for searched in self.retrieval.values()),
+            ((one.images, self.labellers_of(one)) for one in self.agreement.values()),
         )
         found = {
             teacher

@@ -32,13 +32,14 @@ def draw(study: StudyResult, cell: CellResult, targets: Sequence[Path]) -> None:
         names = [shorten(name, NAME_LENGTH) for name in cell.classes]
         for axes, (arm, counts) in zip(row, cell.confusion.items(), strict=True):
             accuracy = cell.arms[arm]["accuracy"].mean
-            picture = _draw_matrix(axes, np.array(counts), names)
+            picture = draw_matrix(axes, np.array(counts), names)
             axes.set(title=f"{ARMS[arm].capitalize()}: accuracy {percent(accuracy)}")
             axes.set(xlabel="Answer", ylabel="True class" if axes is row[0] else "")
         style.colour_bar(figure, picture, row, "Share of the true class (%)", pad=0.02)
 
 
-def _draw_matrix(axes: Axes, counts: np.ndarray, names: Sequence[str]) -> QuadMesh:
+def draw_matrix(axes: Axes, counts: np.ndarray, names: Sequence[str]) -> QuadMesh:
+    """Draw counts (classes, classes), with their shares of each row."""
     totals = counts.sum(axis=1, keepdims=True)
     # A class without held-out images has no percentages: its row is left empty.
     shares = np.divide(100 * counts, totals, out=np.zeros(counts.shape), where=totals > 0)
