@@ -289,6 +289,12 @@ def test_encoders_of_one_tower_share_its_passes(
     passes.clear()
     together = run("together", references={f"locked.{one}": folders[one] for one in folders})
     assert sum(passes) == 5
+    later = tmp_path / "later"
+    longer = locked_settings.model_copy(update={"epochs": 2})
+    heads.train(drawn, {0: later}, longer, 0, "cpu", 1, tmp_path / "features")
+    passes.clear()
+    run("later", references={COLUMN: later})
+    assert not passes  # heads that were trained later see what the tower said before
     for number, folder in folders.items():
         alone = run("alone", references={COLUMN: folder}, cache=tmp_path / f"cache {number}")
         images, expected = read(alone)

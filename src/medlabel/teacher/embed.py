@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 
@@ -133,14 +134,20 @@ def embed(
             name: _store(cache, recipes[reference], one, manifest.dimension)
             for name, one in wanted.items()
         }
-        shared = locked.shared(manifest.config, manifest.folder / encoder.WEIGHTS) or reference
-        alike.setdefault((shared, manifest.preprocessing), {})[reference] = folder
-    for (_, expected), folders in alike.items():
+        shared = locked.shared(manifest.config, manifest.folder / encoder.WEIGHTS)
+        alike.setdefault((shared or reference, manifest.preprocessing), {})[reference] = folder
+    for (shared, expected), folders in alike.items():
+        first = next(iter(folders))
         prepare = partial(
-            _Towers.build, folders, where, engine, precision, threads, calibration, expected
+            _Tower.build, folders[first], where, engine, precision, threads, calibration, expected
         )
-        group = {reference: stores[reference] for reference in folders}
-        _fill(group, wanted, settings.batch_size, expected, prepare)
+        if shared in folders:
+            _fill(stores[first], stores, [first], wanted, settings.batch_size, expected, prepare)
+            continue
+        features = _features(cache, recipes[first], shared, folders[first], wanted)
+        group = list(folders)
+        _fill(features, stores, group, wanted, settings.batch_size, expected, prepare)
+        _project(features, stores, folders, wanted, settings.batch_size, where)
     datasets = {name: one.source.sha256 for name, one in wanted.items()}
     _write(target, wanted, stores, {"datasets": datasets, "references": recipes})
 
@@ -183,26 +190,37 @@ def _store(cache: Path, recipe: Mapping[str, Any], wanted: _Wanted, dimension: i
     return RowStore(cache, key, wanted.count, dimension)
 
 
+def _features(
+    cache: Path, recipe: Mapping[str, Any], shared: str, folder: Path, wanted: Mapping[str, _Wanted]
+) -> dict[str, RowStore]:
+    """Return where the features are kept that all heads on a trunk start from, by dataset."""
+    decisive = {key: recipe[key] for key in recipe if key not in ("weights", "architecture")}
+    length = locked.length_of_features(folder / encoder.WEIGHTS)
+    return {
+        name: _store(cache, {**decisive, "trunk": shared}, one, length)
+        for name, one in wanted.items()
+    }
+
+
 @dataclass(frozen=True)
-class _Towers:
-    """Image towers of encoders that differ in their heads alone: the trunk runs once for all.
+class _Tower:
+    """What an image passes: the trunk of a locked tower, or the whole of another one.
 
     Attributes
     ----------
     runner
-        The trunk, or the whole of a single tower.
-    device, projects
-        What makes each encoder's embeddings of the runner's output, not normalised, and where.
+        Of either.
+    locked
+        Whether features come out, which heads turn into embeddings.
     """
 
     runner: runtime.Runner
-    device: torch.device
-    projects: Mapping[str, Callable[[torch.Tensor], torch.Tensor]]
+    locked: bool
 
     @classmethod
     def build(
         cls,
-        folders: Mapping[str, Path],
+        folder: Path,
         device: torch.device,
         engine: Runtime,
         precision: runtime.Precision,
@@ -210,49 +228,78 @@ class _Towers:
         calibration: Sequence[Pixels],
         expected: tower.Preprocessing,
         example: torch.Tensor,
-    ) -> _Towers:
-        models = {name: encoder.load(folder, device).model for name, folder in folders.items()}
-        first = next(iter(models.values()))
-        if isinstance(first, locked.Locked):
-            network: torch.nn.Module = first.visual.scales()
-            projects = {name: one.visual.project for name, one in models.items()}
-        else:
-            network = runtime.ImageSide(first)
-            projects = dict.fromkeys(models, torch.nn.Identity())
+    ) -> _Tower:
+        model = encoder.load(folder, device).model
+        of_locked = isinstance(model, locked.Locked)
+        network = model.visual.scales() if of_locked else runtime.ImageSide(model)
         batches = [tower.preprocess(pixels, expected) for pixels in calibration]
         runner = runtime.compiled(network, example, engine, precision, threads, batches)
-        return cls(runner, device, projects)
+        return cls(runner, of_locked)
 
-    def embed(self, batch: torch.Tensor) -> dict[str, Embeddings]:
-        """Return the embeddings by each encoder, of length 1 (L2 norm)."""
-        with torch.inference_mode():
-            seen = torch.from_numpy(self.runner.compute(batch)).to(self.device)
-            return {
-                name: torch.nn.functional.normalize(project(seen), dim=-1).cpu().numpy()
-                for name, project in self.projects.items()
-            }
+    def see(self, batch: torch.Tensor) -> Embeddings:
+        """Return features, or embeddings of length 1 (L2 norm)."""
+        return self.runner.compute(batch) if self.locked else self.runner.embed(batch)
 
 
 def _fill(
+    seen: Mapping[str, RowStore],
     stores: Mapping[str, Mapping[str, RowStore]],
+    references: Sequence[str],
     wanted: Mapping[str, _Wanted],
     batch_size: int,
     expected: tower.Preprocessing,
-    prepare: Callable[[torch.Tensor], _Towers],
+    prepare: Callable[[torch.Tensor], _Tower],
 ) -> None:
-    """Compute what any of the stores lacks; the networks are built only if there is any."""
-    towers = None
+    """Let a tower see what the stores of some encoders lack and nobody saw before.
+
+    The network is built only if there is any such image.
+    """
+    network = None
     for name, one in wanted.items():
-        lacking = [store[name].missing(one.numbers) for store in stores.values()]
-        missing = np.logical_or.reduce(lacking)
+        missing = _lacking(stores, references, name, one)
+        missing &= seen[name].missing(one.numbers)
         batches = one.batches(missing, batch_size)
         for numbers, pixels in track(
             batches, f"embed {name}", -(-int(missing.sum()) // batch_size)
         ):
             batch = tower.preprocess(pixels, expected)
-            towers = towers or prepare(batch)
-            for reference, embeddings in towers.embed(batch).items():
-                stores[reference][name].write(numbers, embeddings)
+            network = network or prepare(batch)
+            seen[name].write(numbers, network.see(batch))
+
+
+def _lacking(
+    stores: Mapping[str, Mapping[str, RowStore]],
+    references: Sequence[str],
+    name: str,
+    one: _Wanted,
+) -> npt.NDArray[np.bool_]:
+    lacking = [stores[reference][name].missing(one.numbers) for reference in references]
+    return np.asarray(np.logical_or.reduce(lacking))
+
+
+def _project(
+    features: Mapping[str, RowStore],
+    stores: Mapping[str, Mapping[str, RowStore]],
+    folders: Mapping[str, Path],
+    wanted: Mapping[str, _Wanted],
+    batch_size: int,
+    device: torch.device,
+) -> None:
+    """Turn features into embeddings by the heads of every encoder on a trunk."""
+    heads: dict[str, Any] = {}
+    for name, one in wanted.items():
+        numbers = one.numbers[_lacking(stores, list(folders), name, one)]
+        for first in range(0, len(numbers), batch_size):
+            part = numbers[first : first + batch_size]
+            heads = heads or {
+                reference: encoder.load(folder, device).model.visual
+                for reference, folder in folders.items()
+            }
+            seen = torch.from_numpy(features[name].read(part)).to(device)
+            for reference, visual in heads.items():
+                with torch.inference_mode():
+                    found = torch.nn.functional.normalize(visual.project(seen), dim=-1)
+                stores[reference][name].write(part, found.cpu().numpy())
 
 
 def _write(

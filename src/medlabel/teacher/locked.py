@@ -234,6 +234,15 @@ def shared(config: Mapping[str, Any], weights: Path) -> str | None:
     return digest.hexdigest()
 
 
+def length_of_features(weights: Path) -> int:
+    """Return how many features the trunk of an encoder gives at all scales."""
+    from safetensors import safe_open
+
+    with safe_open(weights, framework="numpy") as tensors:
+        features, _ = tensors.get_slice("visual.directions").get_shape()
+    return int(features)
+
+
 def build(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Locked:
     """Build a network from what its folder holds.
 
