@@ -63,6 +63,16 @@ rule retrieval_all:
     localrule: True
 
 
+rule concepts_all:
+    input:
+        [
+            LAYOUT.concepts(name, file)
+            for name in PARAMS.concepts
+            for file in CONCEPT_FILES
+        ],
+    localrule: True
+
+
 rule agreement_all:
     input:
         [

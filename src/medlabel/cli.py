@@ -42,6 +42,7 @@ STEPS = (
     results.few_labels,
     results.retrieval,
     results.agreement,
+    results.concepts,
     results.contact_sheet,
 )
 

@@ -45,6 +45,7 @@ LAYOUT = layout.of(PARAMS)
 DATA = PARAMS.folders.data
 PUBLISHED = layout.PUBLISHED
 AGREEMENT_FILES = layout.AGREEMENT_FILES
+CONCEPT_FILES = layout.CONCEPT_FILES
 CURVE_FILES = layout.CURVE_FILES
 RETRIEVAL_FILES = layout.RETRIEVAL_FILES
 CONTACT_SHEET = multiext(f"{PARAMS.folders.results}/phantoms", ".svg", ".png")

@@ -282,37 +282,43 @@ def curve_reads(wildcards):
     )
 
 
-def mixture_of_search(search):
-    """Give the images of a search."""
-    return PARAMS.every_mixture[PARAMS.retrieval[search].images]
+def searched(section, name):
+    """Give an entry of retrieval or concepts, and its images."""
+    asked = getattr(PARAMS, section)[name]
+    return asked, PARAMS.every_mixture[asked.images]
 
 
-def archives_of_search(search):
-    """Give the image files of a search."""
-    return list(LAYOUT.archives(mixture_of_search(search)).values())
+def inputs_of_search(section):
+    """Give what captioned images of an entry are read from, by the wildcard `search`."""
+
+    def found(wildcards):
+        asked, mixture = searched(section, wildcards.search)
+        pool = parameters.pool_name(asked.images)
+        names = dict.fromkeys(one.name for one in asked.references)
+        return {
+            "pool": LAYOUT.pool(pool),
+            "archives": list(LAYOUT.archives(mixture).values()),
+            "captions": list(LAYOUT.captions_of(mixture).values()),
+            "embeddings": [LAYOUT.embeddings(pool, name) for name in names],
+            "encoders": LAYOUT.encoder_files(asked.references),
+        }
+
+    return found
 
 
-def captions_of_search(search):
-    """Give the captions of the images of a search."""
-    return list(LAYOUT.captions_of(mixture_of_search(search)).values())
+def search_reads(section):
+    """Give an entry of a section, its images, and how its intervals are made."""
 
+    def found(wildcards):
+        _, mixture = searched(section, wildcards.search)
+        return reads(
+            "seed",
+            "statistics",
+            asked=part(section, wildcards.search),
+            mixture=mixture.model_dump(mode="json"),
+        )
 
-def embeddings_of_search(search):
-    """Give the embeddings that a search compares."""
-    asked = PARAMS.retrieval[search]
-    pool = parameters.pool_name(asked.images)
-    names = dict.fromkeys(one.name for one in asked.references)
-    return [LAYOUT.embeddings(pool, name) for name in names]
-
-
-def search_reads(wildcards):
-    """Give a search, its images, and how its intervals are made."""
-    return reads(
-        "seed",
-        "statistics",
-        search=part("retrieval", wildcards.search),
-        mixture=mixture_of_search(wildcards.search).model_dump(mode="json"),
-    )
+    return found
 
 
 def labellers_of(comparison):

@@ -117,13 +117,7 @@ rule few_labels:
 
 rule retrieval:
     input:
-        pool=lambda wildcards: LAYOUT.pool_of(PARAMS.retrieval[wildcards.search].images),
-        archives=lambda wildcards: archives_of_search(wildcards.search),
-        captions=lambda wildcards: captions_of_search(wildcards.search),
-        embeddings=lambda wildcards: embeddings_of_search(wildcards.search),
-        encoders=lambda wildcards: LAYOUT.encoder_files(
-            PARAMS.retrieval[wildcards.search].references
-        ),
+        unpack(inputs_of_search("retrieval")),
     output:
         [LAYOUT.retrieval("{search}", file) for file in RETRIEVAL_FILES],
     log:
@@ -138,9 +132,31 @@ rule retrieval:
     params:
         code=code("evaluate.retrieval", "report.retrieval"),
         overlays=overlays,
-        reads=search_reads,
+        reads=search_reads("retrieval"),
     shell:
         "medlabel {params.overlays} retrieval {wildcards.search} 2> {log:q}"
+
+
+rule concepts:
+    input:
+        unpack(inputs_of_search("concepts")),
+    output:
+        [LAYOUT.concepts("{search}", file) for file in CONCEPT_FILES],
+    log:
+        LAYOUT.log("concepts", "{search}"),
+    benchmark:
+        LAYOUT.timing("concepts", "{search}")
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        code=code("evaluate.concepts", "report.concepts"),
+        overlays=overlays,
+        reads=search_reads("concepts"),
+    shell:
+        "medlabel {params.overlays} concepts {wildcards.search} 2> {log:q}"
 
 
 rule agreement:

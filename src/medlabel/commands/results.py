@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,12 @@ from medlabel.commands.state import State, chosen
 from medlabel.data import catalogue
 from medlabel.layout import PUBLISHED
 from medlabel.params import pool_name
+
+if TYPE_CHECKING:
+    from medlabel.evaluate.retrieval import Inputs
+    from medlabel.layout import Layout
+    from medlabel.params import Mixture, Params
+    from medlabel.params.retrieval import Searched
 
 Study = Annotated[str, typer.Argument(help="A study of params.yaml.")]
 
@@ -71,17 +77,38 @@ def retrieval(
 
     params, layout = State.both()
     asked = chosen(name, params.retrieval, "retrieval")
+    mixture, inputs = _searched(asked, params, layout)
+    found = searching.search(inputs, mixture, params.seed, params.device)
+    archives = {dataset: Path(path) for dataset, path in layout.archives(mixture).items()}
+    drawing.write(params, name, found, archives, Path(layout.retrieval(name, "")))
+
+
+def concepts(
+    name: Annotated[str, typer.Argument(help="An entry of concepts in params.yaml.")],
+) -> None:
+    """Tell concepts by classifiers on embeddings of captions and of images."""
+    from medlabel.evaluate import concepts as telling
+    from medlabel.report import concepts as drawing
+
+    params, layout = State.both()
+    asked = chosen(name, params.concepts, "concepts")
+    mixture, inputs = _searched(asked, params, layout)
+    found = telling.judge(inputs, mixture, asked.strength, params.seed, params.device)
+    drawing.write(params, name, found, Path(layout.concepts(name, "")))
+
+
+def _searched(asked: Searched, params: Params, layout: Layout) -> tuple[Mixture, Inputs]:
+    """Return a mixture, and where its captioned images lie as encoders see them."""
+    from medlabel.evaluate.retrieval import Inputs as Files
+
     mixture, pool = params.every_mixture[asked.images], pool_name(asked.images)
     used = {str(one): one for one in asked.references}
-    inputs = searching.Inputs(
+    return mixture, Files(
         Path(layout.pool(pool)),
         {dataset: Path(path) for dataset, path in layout.captions_of(mixture).items()},
         {text: Path(layout.embeddings(pool, one.name)) for text, one in used.items()},
         {text: Path(layout.encoder(one)) for text, one in used.items()},
     )
-    found = searching.search(inputs, mixture, params.seed, params.device)
-    archives = {dataset: Path(path) for dataset, path in layout.archives(mixture).items()}
-    drawing.write(params, name, found, archives, Path(layout.retrieval(name, "")))
 
 
 def agreement(

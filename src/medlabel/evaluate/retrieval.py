@@ -54,7 +54,7 @@ class Searched:
     Attributes
     ----------
     images
-        A row an image, sorted by kind and finding: dataset, split, row, kind, finding, caption.
+        A row an image, as `captioned` gives it.
     captions
         Distinct ones, sorted likewise by the first image that has each.
     relevant
@@ -82,7 +82,7 @@ def search(inputs: Inputs, mixture: Mixture, seed: int, device: str) -> Searched
 
     pool = mixtures.read_pool(inputs.pool)
     drawn = mixtures.draw(mixture, pool, 0, seed)
-    images = _captioned(drawn[drawn["role"] == "test"], inputs.captions)
+    images = captioned(drawn[drawn["role"] == "test"], inputs.captions)
     captions = list(dict.fromkeys(images["caption"]))
     where, similarity = compute.prepare(device, 1), {}
     for reference, folder in track(inputs.encoders.items(), "search", len(inputs.encoders)):
@@ -92,8 +92,22 @@ def search(inputs: Inputs, mixture: Mixture, seed: int, device: str) -> Searched
     return Searched(images, captions, _relevant(images, captions), similarity)
 
 
-def _captioned(images: pd.DataFrame, captions: Mapping[str, Path]) -> pd.DataFrame:
-    columns = ["split", "row", "kind", "finding", "caption"]
+def captioned(images: pd.DataFrame, captions: Mapping[str, Path]) -> pd.DataFrame:
+    """Put images and their captions into one table, sorted by kind and finding.
+
+    Parameters
+    ----------
+    images
+        With columns dataset, split and row.
+    captions
+        By dataset.
+
+    Raises
+    ------
+    MedlabelError
+        When a table is missing or damaged, or an image has no caption.
+    """
+    columns = ["split", "row", "kind", "finding", "style", "caption"]
     tables = []
     for dataset, path in captions.items():
         step = "phantoms" if catalogue.is_phantom(dataset) else "captions"

@@ -6,6 +6,7 @@ the file while it is typed.
 """
 
 from medlabel.params.agreement import Agreement
+from medlabel.params.concepts import Concepts
 from medlabel.params.data import Counts, Download, Phantoms
 from medlabel.params.encoders import (
     AnyEncoder,
@@ -54,6 +55,7 @@ __all__ = [
     "Cell",
     "ClassRole",
     "Clusters",
+    "Concepts",
     "Confident",
     "Consensus",
     "Contrastive",

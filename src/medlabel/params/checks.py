@@ -12,7 +12,7 @@ from medlabel.params.agreement import Agreement
 from medlabel.params.encoders import Contrastive, EncoderReference
 from medlabel.params.few_labels import FewLabels
 from medlabel.params.mixtures import Mixture
-from medlabel.params.retrieval import Retrieval
+from medlabel.params.retrieval import Searched
 from medlabel.params.studies import KEYS, TEACHING, TRUE, Cell, Study, Trained
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ def check(params: Params) -> None:
     for name, curve in params.few_labels.items():
         _check_curve(params, f"few_labels.{name}", curve)
     for name, searched in params.retrieval.items():
-        _check_retrieval(params, f"retrieval.{name}", searched)
+        _check_searched(params, f"retrieval.{name}", searched)
+    for name, told in params.concepts.items():
+        _check_searched(params, f"concepts.{name}", told)
     for name, compared in params.agreement.items():
         _check_agreement(params, f"agreement.{name}", compared)
 
@@ -155,7 +157,7 @@ def _check_curve(params: Params, where: str, curve: FewLabels) -> None:
     _check_words(params, where, params.every_mixture[curve.images], curve.prompts)
 
 
-def _check_retrieval(params: Params, where: str, searched: Retrieval) -> None:
+def _check_searched(params: Params, where: str, searched: Searched) -> None:
     require(searched.images, params.every_mixture, f"{where}.images")
     try:
         teachers = searched.references

@@ -12,6 +12,7 @@ from medlabel.data import catalogue
 from medlabel.params import checks
 from medlabel.params.agreement import Agreement
 from medlabel.params.base import Name, Section, extending
+from medlabel.params.concepts import Concepts
 from medlabel.params.data import Download, Folders, Phantoms
 from medlabel.params.encoders import (
     AnyEncoder,
@@ -117,6 +118,9 @@ class Params(Section):
     )
     retrieval: Annotated[dict[Name, Retrieval], extending("title")] = Field(
         description="Images found by captions, and captions by images."
+    )
+    concepts: Annotated[dict[Name, Concepts], extending("title")] = Field(
+        description="What captions and images show, told by classifiers on embeddings."
     )
     agreement: Annotated[dict[Name, Agreement], extending("title")] = Field(
         description="Two labellers of the same images."
@@ -278,7 +282,8 @@ class Params(Section):
         used = itertools.chain(
             ((cell.images, (*cell.teachers, *self.spaces(cell))) for cell in self.every_cell),
             ((curve.images, (curve.reference,)) for curve in self.few_labels.values()),
-            ((searched.images, searched.references) for searched in self.retrieval.values()),
+            ((one.images, one.references) for one in self.retrieval.values()),
+            ((one.images, one.references) for one in self.concepts.values()),
             ((one.images, self.labellers_of(one)) for one in self.agreement.values()),
         )
         found = {

@@ -8,16 +8,12 @@ from medlabel.params.base import Count, Name, Part
 from medlabel.params.encoders import EncoderReference
 
 
-class Retrieval(Part):
-    """Captioned images of a mixture's test splits, searched with encoders."""
+class Searched(Part):
+    """Captioned images of a mixture, as encoders see them."""
 
-    title: str = Field(min_length=1, description="What is searched, in a few words.")
-    images: Name = Field(description="Mixture: the images of its first draw to test on.")
+    title: str = Field(min_length=1, description="What is asked, in a few words.")
+    images: Name = Field(description="Mixture, of which the first draw is taken.")
     encoders: list[str] = Field(min_length=1, description="Such as `locked`, `phantom_clip@60`.")
-    depths: list[Count] = Field(
-        min_length=1, description="K of recall@K: answers among which a right one counts."
-    )
-    shown: Count = Field(description="Answers shown in the figure.")
 
     @property
     def references(self) -> list[EncoderReference]:
@@ -29,3 +25,12 @@ class Retrieval(Part):
             When one is no name of any.
         """
         return [EncoderReference.parse(one) for one in self.encoders]
+
+
+class Retrieval(Searched):
+    """Images to test on and their captions, which search one another."""
+
+    depths: list[Count] = Field(
+        min_length=1, description="K of recall@K: answers among which a right one counts."
+    )
+    shown: Count = Field(description="Answers shown in the figure.")
