@@ -350,3 +350,17 @@ def test_words_of_an_older_version_name_the_step_to_run(tmp_path: Path, params: 
     with pytest.raises(MedlabelError, match="run `medlabel words` again") as caught:
         report.write(params, "main", world.layout, PUBLISHED)
     assert "\n" not in str(caught.value)
+
+
+def test_a_teacher_that_true_labels_taught_is_told(tmp_path: Path, params: Params) -> None:
+    world = World(tmp_path, params)
+    world.add("main")
+    study.write(params, "main", world.layout, PUBLISHED)
+    for path in Path(world.layout.encoder("locked")).parent.glob("locked*/provenance.json"):
+        record = files.read_json(path, "")
+        files.write_json(path, {**record, "trained_on": "phantoms and true labels of breastmnist"})
+    report.write(params, "main", world.layout, PUBLISHED)
+    found = after(
+        Path(world.layout.study("main", "tables.md")).read_text(), "Teachers that learnt from true"
+    )
+    assert "| locked | phantoms and true labels of breastmnist |" in found

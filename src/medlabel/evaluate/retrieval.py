@@ -12,6 +12,7 @@ import pandas as pd
 
 from medlabel import files
 from medlabel.data import catalogue, mixtures, vectors
+from medlabel.data.phantoms.captions import NAMING_A_FINDING
 from medlabel.data.vectors import Vectors
 from medlabel.errors import MedlabelError
 from medlabel.params import Mixture
@@ -21,7 +22,8 @@ from medlabel.teacher import encoder, words
 Ranks = npt.NDArray[np.int64]
 Relevant = npt.NDArray[np.bool_]
 
-LEVELS = ("caption", "finding", "kind")  # what a right answer shares with the question
+# What a right answer shares with the question; a caption that names no finding has that of all.
+LEVELS = ("caption", "finding", "kind")
 DIRECTIONS = ("image to text", "text to image")
 
 
@@ -124,13 +126,19 @@ def captioned(images: pd.DataFrame, captions: Mapping[str, Path]) -> pd.DataFram
 def _relevant(images: pd.DataFrame, captions: list[str]) -> dict[str, Relevant]:
     """Tell which captions were written for an image that shares something with another."""
     own = np.equal.outer(images["caption"].to_numpy(), np.array(captions, dtype=object))
+    kind, finding = (
+        images.groupby(columns).ngroup().to_numpy() for columns in (["kind"], ["kind", "finding"])
+    )
+    silent = ~images["style"].isin(NAMING_A_FINDING).to_numpy()
+    same_kind = np.equal.outer(kind, kind)
+    # What names no finding is right for all of its kind.
+    same_finding = np.equal.outer(finding, finding) | (same_kind & silent[None, :])
     written = own.astype(np.float32)
-    found = {"caption": own.astype(bool)}
-    for level, columns in (("finding", ["kind", "finding"]), ("kind", ["kind"])):
-        group = images.groupby(columns).ngroup().to_numpy()
-        same = np.equal.outer(group, group).astype(np.float32)
-        found[level] = same @ written > 0  # a caption of another image that shows the same
-    return found
+    return {
+        "caption": own.astype(bool),
+        "finding": same_finding.astype(np.float32) @ written > 0,
+        "kind": same_kind.astype(np.float32) @ written > 0,
+    }
 
 
 def ranks(similarity: Vectors, relevant: Relevant) -> Ranks:

@@ -55,7 +55,8 @@ def write(
     told = (
         f"{len(searched.images):,} images and the {len(searched.captions):,} captions that were "
         f"written for them. A right answer has the same caption, shows the same finding of the "
-        f"same kind, or is of the same kind of image."
+        f"same kind, or is of the same kind of image. A caption that names no finding is right "
+        f"for all findings of its kind."
     )
     table.write(settings.title, told, shown, folder / TABLES)
     targets = [folder / one for one in FIGURES]
@@ -145,8 +146,9 @@ def _draw_answers(
     questions = _spread(searched)
     told = (
         f"Encoder {readable(reference)}. Left to right: the {settings.shown} images that each "
-        f"caption finds first. Blue frame: the same finding as an image that the caption was "
-        f"written for; orange, dashed: the same kind; black, dotted: another kind."
+        f"caption finds first. Blue frame: the finding that the caption names, or the same kind "
+        f"if it names none; orange, dashed: another finding of the kind; black, dotted: another "
+        f"kind."
     )
     title = f"Images found by captions: {settings.title}"
     body = LINE * len(questions) + 2

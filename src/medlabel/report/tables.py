@@ -19,6 +19,7 @@ CLASSES_SHOWN = 12  # cells whose classes are told apart
 def build(study: StudyResult, sources: Sequence[Source], published: pd.DataFrame) -> list[Table]:
     """Return all tables that a study has rows for."""
     tables = [
+        teachers.taught_by_labels(sources),
         teachers.unknown_words(sources),
         _scores(study),
         _gains(study),

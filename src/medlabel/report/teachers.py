@@ -12,6 +12,7 @@ from medlabel.params import EncoderReference
 from medlabel.report.sources import Source
 from medlabel.report.table import Table, distinct
 from medlabel.report.text import NONE
+from medlabel.teacher.sources import TRUE_LABELS
 
 PARTS = {"tower": "image tower", "words": "word vectors"}
 
@@ -34,6 +35,24 @@ def _unknown(sources: Sequence[Source]) -> Iterator[dict[str, str]]:
             for name in source.found.classes:
                 if name in said:
                     yield {"Teacher": str(teacher), "Class": name, "Words": said[name]}
+
+
+def taught_by_labels(sources: Sequence[Source]) -> Table:
+    """Return the teachers that true labels taught, and what they learnt from."""
+    return Table(
+        title="Teachers that learnt from true labels",
+        note="What these say of such images is not labelled without a human. Only training and "
+        "validation splits taught them.",
+        rows=distinct(_taught_by_labels(sources)),
+    )
+
+
+def _taught_by_labels(sources: Sequence[Source]) -> Iterator[dict[str, str]]:
+    for source in sources:
+        for teacher in source.cell.teachers:
+            learnt_from = provenance(source, teacher).get("trained_on") or ""
+            if TRUE_LABELS in learnt_from:
+                yield {"Teacher": teacher.name, "Learnt from": learnt_from}
 
 
 def weights(sources: Sequence[Source]) -> Table:

@@ -11,6 +11,7 @@ import pandas as pd
 from medlabel import files
 from medlabel.params import Labelled
 
+TRUE_LABELS = "true labels of"
 COLUMNS = ["split", "row", "kind", "finding", "style", "caption"]
 
 
@@ -50,5 +51,5 @@ def learnt_from(datasets: Sequence[Labelled], *, drawn: bool) -> str:
         one.images + ("" if one.labels is None else f" (labels {', '.join(map(str, one.labels))})")
         for one in datasets
     ]
-    told = [f"true labels of {', '.join(labelled)}"] if labelled else []
+    told = [f"{TRUE_LABELS} {', '.join(labelled)}"] if labelled else []
     return " and ".join([*(["phantoms"] if drawn else []), *told])
