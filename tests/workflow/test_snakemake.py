@@ -64,6 +64,25 @@ def test_a_locked_tower_is_taught_and_told_with_its_licence(finished: Workplace)
     assert checked.returncode == 0, checked.stderr
 
 
+def test_other_questions_are_asked_of_the_same_embeddings(copied: Workplace) -> None:
+    asked = ("retrieval", "concepts", "agreement")
+    targets = [f"results/{one}/tiny/tables.md" for one in asked]
+    assert copied.planned(*targets) == dict.fromkeys(asked, 1)
+    result = copied.snakemake(*targets)
+    assert result.returncode == 0, result.stdout + result.stderr
+    for one in asked:
+        folder = copied.folder / "results" / one / "tiny"
+        assert (folder / "scores.csv").stat().st_size
+        assert all("PHANTOM" in figure.read_text() for figure in folder.glob("*.svg"))
+    assert copied.planned(*targets) == {}
+
+
+def test_teachers_of_true_labels_need_captions_of_official_files(copied: Workplace) -> None:
+    planned = copied.planned("study_labelled")
+    assert planned["captions"] == planned["fetch"] - 1 == 2  # no caption of vessels is learnt from
+    assert planned["pretrain_captioned_clip"] == 2
+
+
 def test_other_heads_are_taught_without_drawing_phantoms_again(copied: Workplace) -> None:
     copied.set(encoders={"tiny_locked": {"epochs": 3}})
     planned = copied.planned()
