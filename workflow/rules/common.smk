@@ -51,8 +51,9 @@ RETRIEVAL_FILES = layout.RETRIEVAL_FILES
 CONTACT_SHEET = multiext(f"{PARAMS.folders.results}/phantoms", ".svg", ".png")
 TRAINED = parameters.Trained("{images}", "{labels}", "{network}", "{recipe}")
 # Of jobs that most others wait for. Those on the way to a study's labels take one thread each: one
-# that wants two cores would wait until both are free at once. Phantoms want two, and come first.
-FIRST, EARLY = 20, 10
+# that wants two cores would wait until both are free at once. Phantoms want two, and come first;
+# vessels want one: beside them a job of minutes would start and keep the phantoms waiting.
+FIRST, SECOND, EARLY = 20, 15, 10
 # Commands that are pasted see the same parameters as this workflow.
 GIVEN = shlex.join(
     word

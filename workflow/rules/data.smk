@@ -54,7 +54,7 @@ rule vessels:
         LAYOUT.log("vessels", "{size}"),
     benchmark:
         LAYOUT.timing("vessels", "{size}")
-    priority: FIRST
+    priority: SECOND
     conda:
         ENVIRONMENT
     resources:
