@@ -18,6 +18,7 @@ from medlabel.data import catalogue
 from medlabel.errors import MedlabelError
 from medlabel.networks.footprint import memory_mb
 from medlabel.networks.names import module_of
+from medlabel.params.agreement import is_table
 
 ENVIRONMENT = "../../environment.yml"
 

@@ -325,7 +325,7 @@ def labellers_of(comparison):
     """Give the labels that two labellers gave."""
     asked = PARAMS.agreement[comparison]
     return [
-        one if one.endswith(".csv") else LAYOUT.labels(asked.images, one)
+        one if is_table(one) else LAYOUT.labels(asked.images, one)
         for one in asked.labellers
     ]
 
