@@ -7,12 +7,12 @@ import logging
 import os
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from medlabel.annotation import looks, thumbnails
+from medlabel.annotation import looks, thumbnails, unchanged
 from medlabel.annotation.sources import Source
 from medlabel.annotation.store import Facts, Seen, Store, digest_of
 from medlabel.data.pixels import Pixels
@@ -25,8 +25,19 @@ WAITING = 3  # tasks a worker: what is decoded before the network asks for it
 
 @dataclass(frozen=True)
 class Caches:
-    """Where workers look whether a file was read, and its images embedded, before."""
+    """Where is looked whether a file was read, and its images embedded, before.
 
+    Attributes
+    ----------
+    stamps
+        Digests of files by what the system told of them then.
+    facts
+        What is in files, by their digests.
+    embeddings
+        Of images, by their digests.
+    """
+
+    stamps: Path
     facts: Path
     embeddings: Path
 
@@ -43,6 +54,8 @@ class Decoded:
         What it holds.
     pixels, thumbnails
         Of those images that are not embedded yet, by digest.
+    stamp
+        As `unchanged.stamp`, from before the file was read; empty where it was not.
     """
 
     source: Source
@@ -50,15 +63,18 @@ class Decoded:
     facts: Facts
     pixels: dict[str, Pixels] = field(default_factory=dict)
     thumbnails: dict[str, bytes] = field(default_factory=dict)
+    stamp: bytes = b""
 
 
 def decode(sources: Sequence[Source], reading: Reading, caches: Caches | None) -> list[Decoded]:
     """Read files one after the other; what the caches know is not decoded again."""
+    stamps = [unchanged.stamp(source) for source in sources]
     contents = [_content(source) for source in sources]
     known = _known([one[0] for one in contents if isinstance(one, tuple)], caches)
-    return [
+    found = [
         _decode(source, one, known, reading) for source, one in zip(sources, contents, strict=True)
     ]
+    return [replace(one, stamp=stamp) for one, stamp in zip(found, stamps, strict=True)]
 
 
 def _content(source: Source) -> tuple[bytes, bytes] | UnreadableError:
@@ -127,7 +143,7 @@ def _read(source: Source, content: bytes, digest: bytes, reading: Reading) -> De
 def decoded(
     sources: Sequence[Source], reading: Reading, caches: Caches | None, workers: int
 ) -> Iterator[Decoded]:
-    """Read files in their order, a bounded number ahead.
+    """Give files in their order; those that changed, or are new, are read, a bounded number ahead.
 
     Parameters
     ----------
@@ -145,6 +161,21 @@ def decoded(
     A decoder that crashes takes its process along, not the run: the files of the task are read
     again one by one, and the one that does it becomes a row.
     """
+    known = (
+        unchanged.known(sources, caches.stamps, caches.facts, caches.embeddings) if caches else {}
+    )
+    others = [source for place, source in enumerate(sources) if place not in known]
+    rest = _read_all(others, reading, caches, workers)
+    try:
+        for place, source in enumerate(sources):
+            yield Decoded(source, *known[place]) if place in known else next(rest)
+    finally:
+        rest.close()
+
+
+def _read_all(
+    sources: Sequence[Source], reading: Reading, caches: Caches | None, workers: int
+) -> Generator[Decoded]:
     if not workers:
         for source in sources:
             yield from decode([source], reading, caches)

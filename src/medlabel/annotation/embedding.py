@@ -147,6 +147,7 @@ def through(
     """
     reading_key = key_of({"reading": asdict(reading), "code": fingerprint.of(*READERS)})
     caches = Caches(
+        settings.cache / "stamps.sqlite",
         settings.cache / "files" / f"{reading_key}.sqlite",
         settings.cache / "embeddings" / f"{key_of(recipe)}.sqlite",
     )
@@ -243,11 +244,13 @@ class _Keeper:
 
     def __init__(self, caches: Caches, settings: Settings, network: Network) -> None:
         self.facts, self.embeddings = Store(caches.facts), Store(caches.embeddings)
+        self.stamps = Store(caches.stamps)
         self.thumbnails = Store(settings.cache / "thumbnails.sqlite")
         self.size, self.network = settings.batch_size, network
         self.computed = 0
         self._waiting: dict[str, Pixels] = {}
         self._facts: dict[bytes, bytes] = {}
+        self._stamps: dict[bytes, bytes] = {}
         self._thumbnails: dict[bytes, bytes] = {}
         self._vectors: dict[bytes, bytes] = {}
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="network")
@@ -258,6 +261,8 @@ class _Keeper:
         """Take a file over, and embed when a batch is full."""
         if one.digest and (one.pixels or one.facts.outcome):
             self._facts[one.digest] = one.facts.to_bytes()
+        if one.digest and one.stamp:
+            self._stamps[one.stamp] = one.digest
         for digest, pixels in one.pixels.items():
             key = bytes.fromhex(digest)
             if digest in self._waiting or key in self._vectors or self._embeds(key):
@@ -306,6 +311,7 @@ class _Keeper:
         self.thumbnails.put(self._thumbnails)
         self.embeddings.put(self._vectors)
         self.facts.put(self._facts)
-        for entries in (self._thumbnails, self._vectors, self._facts):
+        self.stamps.put(self._stamps)
+        for entries in (self._thumbnails, self._vectors, self._facts, self._stamps):
             entries.clear()
         self._committed = time.monotonic()

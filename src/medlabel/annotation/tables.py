@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, namedtuple
 from collections.abc import Iterator, Sequence
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -129,8 +130,13 @@ def beside(table: pd.DataFrame, digests: Sequence[str], answers: Sequence[str]) 
 
 
 def each(table: pd.DataFrame) -> Iterator[Any]:
-    """Yield rows as tuples with the columns' names, whose types pandas cannot know."""
-    yield from table.itertuples()
+    """Yield rows as tuples with the columns' names, less those that are no names in Python.
+
+    Columns become lists first, since pandas takes texts of Arrow out one by one, slowly.
+    """
+    names = [name for name in table.columns if name.isidentifier() and not iskeyword(name)]
+    row = namedtuple("row", names)  # type: ignore[misc]
+    yield from map(row._make, zip(*(table[name].tolist() for name in names), strict=True))
 
 
 def named(table: pd.DataFrame) -> pd.Series[str]:
