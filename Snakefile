@@ -83,6 +83,16 @@ rule agreement_all:
     localrule: True
 
 
+rule compared_all:
+    input:
+        [
+            LAYOUT.compared(name, file)
+            for name in PARAMS.compared
+            for file in COMPARED_FILES
+        ],
+    localrule: True
+
+
 rule studies:
     input:
         [reports_of(name) for name in PARAMS.studies],

@@ -43,6 +43,7 @@ STEPS = (
     results.retrieval,
     results.agreement,
     results.concepts,
+    results.compared,
     results.contact_sheet,
 )
 

@@ -15,6 +15,7 @@ ENCODER_FILES = ("open_clip_config.json", "open_clip_model.safetensors", "proven
 TRAINING_FILES = ("predictions.parquet", "curves.parquet", "run.json", "weights.safetensors")
 CURVE_FILES = ("scores.csv", "tables.md", "curves.svg", "curves.png")
 AGREEMENT_FILES = ("scores.csv", "tables.md", "agreement.svg", "agreement.png")
+COMPARED_FILES = ("scores.csv", "tables.md", "encoders.svg", "encoders.png")
 CONCEPT_FILES = ("scores.csv", "tables.md", "concepts.svg", "concepts.png")
 RETRIEVAL_FILES = (
     "scores.csv",
@@ -140,6 +141,10 @@ class Layout:
     def concepts(self, name: str, file: str) -> str:
         """Return a result of telling concepts."""
         return f"{self.results}/concepts/{name}/{file}"
+
+    def compared(self, name: str, file: str) -> str:
+        """Return a result of comparing encoders."""
+        return f"{self.results}/compared/{name}/{file}"
 
     @property
     def metrics(self) -> str:

@@ -184,6 +184,31 @@ rule agreement:
         "medlabel {params.overlays} agreement {wildcards.comparison} 2> {log:q}"
 
 
+rule compared:
+    input:
+        study=lambda wildcards: LAYOUT.study(
+            PARAMS.compared[wildcards.comparison].study, "study.json"
+        ),
+        costs=lambda wildcards: PARAMS.compared[wildcards.comparison].costs,
+    output:
+        [LAYOUT.compared("{comparison}", file) for file in COMPARED_FILES],
+    log:
+        LAYOUT.log("compared", "{comparison}"),
+    benchmark:
+        LAYOUT.timing("compared", "{comparison}")
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=code("report.compared"),
+        overlays=overlays,
+        reads=lambda wildcards: part("compared", wildcards.comparison),
+    shell:
+        "medlabel {params.overlays} compared {wildcards.comparison} 2> {log:q}"
+
+
 rule contact_sheet:
     input:
         [LAYOUT.phantoms(kind, PARAMS.phantoms.size) for kind in catalogue.PHANTOMS],

@@ -1,5 +1,11 @@
 """The teacher: train or adopt an encoder, embed images and words once, label from both."""
 
+ADOPTING = {
+    "open_clip": "teacher.published",
+    "transformers": "teacher.clip_folders",
+    "unimed_clip": "teacher.unimed",
+}
+
 # One rule for each encoder, because the number of its checkpoints is a matter of parameters.
 for ENCODER, SETTINGS_OF_ENCODER in PARAMS.encoders.items():
     if SETTINGS_OF_ENCODER.kind == "contrastive":
@@ -99,7 +105,7 @@ for ENCODER, SETTINGS_OF_ENCODER in PARAMS.encoders.items():
                 mem_mb=8000,
                 runtime=120,
             params:
-                code=code("teacher.published"),
+                code=code(ADOPTING[SETTINGS_OF_ENCODER.kind]),
                 encoder=ENCODER,
                 overlays=overlays,
                 reads=part(

@@ -12,15 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from medlabel import fingerprint, layout, params
+from medlabel import files, fingerprint, layout, params
 from medlabel.annotation import places
 from medlabel.data import catalogue
 from medlabel.errors import MedlabelError
-from medlabel.teacher import encoder, published
+from medlabel.teacher import clip_folders, encoder, published
 
 logger = logging.getLogger("medlabel")
 
 DEFAULT = "locked"  # of params.yaml
+TRANSFORMERS = "transformers:"
 
 
 def find(given: str | None, device: str, threads: int) -> Path:
@@ -30,7 +31,8 @@ def find(given: str | None, device: str, threads: int) -> Path:
     ----------
     given
         A folder, a file in one, ``MODEL:TAG`` or ``MODEL:FILE`` of open_clip, ``hf-hub:ORG/NAME``
-        or ``ORG/NAME``; None is the default teacher.
+        or ``ORG/NAME``; a folder in the layout of transformers, or ``transformers:ORG/NAME``;
+        None is the default teacher.
     device, threads
         As for `medlabel.compute.prepare`, for the default teacher.
 
@@ -42,8 +44,10 @@ def find(given: str | None, device: str, threads: int) -> Path:
     if given is None:
         return default(device, threads)
     path = Path(given)
+    if given.startswith(TRANSFORMERS):
+        return _converted(given.removeprefix(TRANSFORMERS), given)
     if path.is_dir():
-        return path
+        return _converted(given, _weights_in(path)) if clip_folders.is_one(path) else path
     if path.is_file():
         if not (path.parent / encoder.CONFIG).is_file():
             raise MedlabelError(
@@ -75,6 +79,20 @@ def _adopted(given: str) -> Path:
     if not (folder / encoder.CONFIG).is_file():
         published.adopt(settings, folder)
     return folder
+
+
+def _converted(model: str, known_by: Any) -> Path:
+    """Return the encoder that a CLIP in the layout of transformers becomes, made once."""
+    folder = places.cache() / "encoders" / _name(Path(model).resolve().name, known_by)
+    if not (folder / encoder.CONFIG).is_file():
+        clip_folders.adopt(model, folder)
+    return folder
+
+
+def _weights_in(folder: Path) -> dict[str, str]:
+    """Return the checksums of what decides on a CLIP, so that an altered one is made again."""
+    names = (clip_folders.CONFIG, clip_folders.PREPROCESSING, *clip_folders.WEIGHTS)
+    return {name: files.digest(folder / name) for name in names if (folder / name).is_file()}
 
 
 def _name(stem: str, content: Any) -> str:

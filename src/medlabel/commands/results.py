@@ -134,6 +134,19 @@ def agreement(
     drawing.write(params, name, found, Path(layout.agreement(name, "")))
 
 
+def compared(
+    name: Annotated[str, typer.Argument(help="A comparison of encoders in params.yaml.")],
+) -> None:
+    """Put the encoders of a study side by side: scores, calibration, cost."""
+    from medlabel.report import compared as drawing
+
+    params, layout = State.both()
+    asked = chosen(name, params.compared, "compared")
+    drawing.write(
+        asked, Path(layout.study(asked.study, "study.json")), Path(layout.compared(name, ""))
+    )
+
+
 def contact_sheet() -> None:
     """Draw a few phantoms of every kind."""
     from medlabel.report import contact_sheet as sheet

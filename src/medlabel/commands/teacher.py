@@ -122,14 +122,29 @@ def adopt(
         Path | None, typer.Option(help="Folder to write; data/encoders/ENCODER if not given.")
     ] = None,
 ) -> None:
-    """Bring a published open_clip model, or an encoder made elsewhere, into the project."""
-    from medlabel.teacher import published
-
+    """Bring a published model, or an encoder made elsewhere, into the project."""
     params, layout = State.both()
     part = chosen(encoder, params.encoders, "encoders")
     if not isinstance(part, parameters.Published):
-        raise MedlabelError(f"encoders.{encoder}: kind {part.kind} given; open_clip expected.")
-    published.adopt(part, target or Path(layout.encoder(encoder)))
+        raise MedlabelError(
+            f"encoders.{encoder}: kind {part.kind} given; a published one expected."
+        )
+    _adopt(part, target or Path(layout.encoder(encoder)))
+
+
+def _adopt(part: parameters.Published, folder: Path) -> None:
+    if part.kind == "transformers":
+        from medlabel.teacher import clip_folders
+
+        clip_folders.adopt(part.model, folder)
+    elif part.kind == "unimed_clip":
+        from medlabel.teacher import unimed
+
+        unimed.adopt(part, folder)
+    else:
+        from medlabel.teacher import published
+
+        published.adopt(part, folder)
 
 
 def verify(

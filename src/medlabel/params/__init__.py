@@ -6,6 +6,7 @@ the file while it is typed.
 """
 
 from medlabel.params.agreement import Agreement
+from medlabel.params.compared import Compared
 from medlabel.params.concepts import Concepts
 from medlabel.params.data import Counts, Download, Phantoms
 from medlabel.params.encoders import (
@@ -55,6 +56,7 @@ __all__ = [
     "Cell",
     "ClassRole",
     "Clusters",
+    "Compared",
     "Concepts",
     "Confident",
     "Consensus",

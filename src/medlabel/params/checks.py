@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from medlabel.data import catalogue
 from medlabel.networks.names import misfit
 from medlabel.params.agreement import Agreement
+from medlabel.params.compared import Compared
 from medlabel.params.encoders import Contrastive, EncoderReference
 from medlabel.params.few_labels import FewLabels
 from medlabel.params.mixtures import Mixture
@@ -44,6 +45,8 @@ def check(params: Params) -> None:
         _check_searched(params, f"concepts.{name}", told)
     for name, compared in params.agreement.items():
         _check_agreement(params, f"agreement.{name}", compared)
+    for name, encoders in params.compared.items():
+        _check_compared(params, f"compared.{name}", encoders)
 
 
 def _check_mixture(params: Params, name: str, mixture: Mixture) -> None:
@@ -181,6 +184,26 @@ def _check_agreement(params: Params, where: str, compared: Agreement) -> None:
         _check_encoder(params, f"{where}.labellers", encoder)
         _check_words(params, where, params.every_mixture[compared.images], prompts)
         _check_weights(params, where, compared.images, prompts, labelling)
+
+
+def _check_compared(params: Params, where: str, compared: Compared) -> None:
+    require(compared.study, params.studies, f"{where}.study")
+    cells = params.grids[compared.study]
+    for key in ("by_words", "by_clusters"):
+        require(getattr(compared, key), params.labellings, f"{where}.{key}")
+        own = [cell for cell in cells if cell.labelling == getattr(compared, key)]
+        asked = {(cell.images, cell.encoder) for cell in cells}
+        if len(own) != len(asked) or {(cell.images, cell.encoder) for cell in own} != asked:
+            raise ValueError(
+                f"{where}.{key}: {getattr(compared, key)!r} given, a labelling of which "
+                f"studies.{compared.study} has one cell for each encoder and images allowed"
+            )
+    ran = {cell.encoder for cell in cells}
+    if both := [name for name in compared.waiting if name in ran]:
+        raise ValueError(
+            f"{where}.waiting: {both[0]!r} given, which studies.{compared.study} runs; others "
+            f"allowed"
+        )
 
 
 def _check_encoder(params: Params, where: str, teacher: EncoderReference) -> None:

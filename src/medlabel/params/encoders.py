@@ -53,18 +53,43 @@ class Encoder(Part):
 
 
 class Published(Encoder):
-    """A published open_clip model."""
+    """A published model, in the layout of open_clip or one that becomes it."""
 
-    kind: Literal["open_clip"] = Field(description="A published model.")
+    kind: Literal["open_clip", "transformers", "unimed_clip"] = Field(
+        description="Layout in which it was published: open_clip's; that of the package "
+        "transformers (`CLIPModel`); or UniMed-CLIP's single file."
+    )
     model: str = Field(
         min_length=1,
-        description="A model name (`ViT-L-14-quickgelu`), a hub id (`hf-hub:org/repo`) or a folder "
-        "(`local-dir:path`).",
+        description="For open_clip a model name (`ViT-L-14-quickgelu`), a hub id "
+        "(`hf-hub:org/repo`) or a folder (`local-dir:path`); for transformers a hub id "
+        "(`org/repo`) or a folder; for UniMed-CLIP open_clip's name of its image tower.",
     )
     pretrained: str | None = Field(
         description="The tag (`openai`) or a local file of weights; null for hub ids and folders, "
         "which hold their own."
     )
+    words: str | None = Field(
+        default=None,
+        description="UniMed-CLIP's text tower: a hub id (`org/repo`) or a folder; null for others.",
+    )
+
+    @model_validator(mode="after")
+    def _fits_layout(self) -> Self:
+        unimed = self.kind == "unimed_clip"
+        if (self.words is not None) != unimed:
+            raise ValueError(
+                f"words: {self.words!r} given, "
+                f"{'a text tower' if unimed else 'null'} allowed for {self.kind}"
+            )
+        if unimed and self.pretrained is None:
+            raise ValueError("pretrained: null given, a file of weights allowed for unimed_clip")
+        if self.kind == "transformers" and self.pretrained is not None:
+            raise ValueError(
+                f"pretrained: {self.pretrained!r} given, null allowed for transformers, whose "
+                f"folders hold their own weights"
+            )
+        return self
 
 
 class Labelled(Section):

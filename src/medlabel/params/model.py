@@ -12,6 +12,7 @@ from medlabel.data import catalogue
 from medlabel.params import checks
 from medlabel.params.agreement import Agreement
 from medlabel.params.base import Name, Section, extending
+from medlabel.params.compared import Compared
 from medlabel.params.concepts import Concepts
 from medlabel.params.data import Download, Folders, Phantoms
 from medlabel.params.encoders import (
@@ -124,6 +125,9 @@ class Params(Section):
     )
     agreement: Annotated[dict[Name, Agreement], extending("title")] = Field(
         description="Two labellers of the same images."
+    )
+    compared: Annotated[dict[Name, Compared], extending("title")] = Field(
+        description="Encoders side by side: what their words are right about, and what they cost."
     )
     default_studies: list[Name] = Field(
         min_length=1, description="What `snakemake` makes without a target."
