@@ -1,8 +1,8 @@
 """What was read and embedded before, kept by content in the user's cache.
 
-SQLite files: of what the system tells of a file (`medlabel.annotation.unchanged`) the SHA-256 of its
-content, of that the images that are in it, and of each image's pixels (SHA-256) the embedding. No
-name of a file, no pixel and nothing of a header is kept, but a few numbers that an image is
+SQLite files: of what the system tells of a file (`medlabel.annotation.unchanged`) the SHA-256 of
+its content, of that the images that are in it, and of each image's pixels (SHA-256) the embedding.
+No name of a file, no pixel and nothing of a header is kept, but a few numbers that an image is
 measured by.
 """
 

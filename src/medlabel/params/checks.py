@@ -198,12 +198,6 @@ def _check_compared(params: Params, where: str, compared: Compared) -> None:
                 f"{where}.{key}: {getattr(compared, key)!r} given, a labelling of which "
                 f"studies.{compared.study} has one cell for each encoder and images allowed"
             )
-    ran = {cell.encoder for cell in cells}
-    if both := [name for name in compared.waiting if name in ran]:
-        raise ValueError(
-            f"{where}.waiting: {both[0]!r} given, which studies.{compared.study} runs; others "
-            f"allowed"
-        )
 
 
 def _check_encoder(params: Params, where: str, teacher: EncoderReference) -> None:

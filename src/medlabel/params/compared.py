@@ -23,6 +23,6 @@ class Compared(Part):
     )
     waiting: dict[str, str] = Field(
         default={},
-        description="Encoders that did not run here, and what they wait for: lines that are marked "
-        "so, and hold no score.",
+        description="Encoders that a network lets run, and what they wait for: lines that are "
+        "marked so and hold no score, unless the study ran them.",
     )

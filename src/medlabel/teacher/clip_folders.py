@@ -336,8 +336,8 @@ def _copy_tokenizer(source: Path, folder: Path) -> None:
 def _require_transformers(source: Path) -> None:
     if importlib.util.find_spec("transformers") is None:
         raise MedlabelError(
-            f"{source}: has a vocabulary of its own, for which the package transformers is missing: "
-            f"run `pip install 'medlabel[hub]'`."
+            f"{source}: has a vocabulary of its own, for which the package transformers is "
+            f"missing: run `pip install 'medlabel[hub]'`."
         )
 
 
