@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -255,6 +256,6 @@ def _draw_bars(axes: Axes, values: pd.Series, label: str) -> None:
 
 def _told(value: float) -> str:
     """Write a cost with three digits; an unknown one as a dash."""
-    if pd.isna(value):
+    if math.isnan(value):
         return NONE
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
