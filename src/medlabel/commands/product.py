@@ -36,8 +36,8 @@ def label(
     encoder: Annotated[
         str | None,
         typer.Option(
-            help="Folder, file in one, MODEL:TAG or MODEL:FILE of open_clip, or hub id ORG/NAME; "
-            "the default teacher if not given."
+            help="Folder, file in one, MODEL:TAG or MODEL:FILE of open_clip, hub id ORG/NAME, or "
+            "transformers:ORG/NAME; the default teacher if not given."
         ),
     ] = None,
     corrections: Annotated[
