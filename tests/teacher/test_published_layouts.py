@@ -1,4 +1,4 @@
-"""Published models in the layout of their files, with random weights: the same network comes out."""
+"""Published models in the layout of their files, with random weights: the same network again."""
 
 from __future__ import annotations
 
