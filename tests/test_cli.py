@@ -76,7 +76,10 @@ TRAINING = "breast_pneumonia/phantom_clip@6+capstone+zeroshot/capstone/capstone"
         (["fetch", "breastmnist_32"], "breastmnist is published in 28, 64, 128, 224"),
         (["train", "a/b/c/d", "--block", "0000-0001"], "no study of the parameters asks for this"),
         (["train", TRAINING, "--block", "1-2"], "'1-2' given; first-last with four digits"),
-        (["adopt", "phantom_clip"], "encoders.phantom_clip: kind contrastive given; open_clip ex"),
+        (
+            ["adopt", "phantom_clip"],
+            "encoders.phantom_clip: kind contrastive given; a published one ex",
+        ),
         (["pseudolabel", "breast_pneumonia", "oops"], "'oops' given; encoder+prompts+labelling"),
         (
             ["label", ".", "--encoder", "e"],

@@ -161,7 +161,10 @@ def test_overlays_are_valid(overlay: Path) -> None:
             "studies.weak.encoder: locked@5 given, locked has no checkpoints",
         ),
         ("encoders.phantom_clip.width=100", "encoders.phantom_clip.width: 100 given, a multiple"),
-        ("encoders.phantom_clip.kind=clip", "encoders.phantom_clip.kind: one of 'open_clip', 'co"),
+        (
+            "encoders.phantom_clip.kind=clip",
+            "encoders.phantom_clip.kind: one of 'open_clip', 'transformers'",
+        ),
         ("labellings.vote.method=votes", "labellings.vote.method: one of 'zeroshot', 'clusters', "),
         (
             "labellings.vote_in_locked.space=eye",
