@@ -27,19 +27,9 @@ from medlabel.teacher import encoder, locked, runtime, tower
 EDGE = 28  # of the images, in pixels
 ROUNDS = 3
 RUNTIME: params.Runtime = "openvino"
-# Of the overlay config/encoders.yaml, by open_clip's names of their architectures.
-PUBLISHED = {
-    "openai_rn50": "RN50-quickgelu",
-    "openai_rn101": "RN101-quickgelu",
-    "openai_rn50x4": "RN50x4-quickgelu",
-    "openai_rn50x16": "RN50x16-quickgelu",
-    "openai_rn50x64": "RN50x64-quickgelu",
-    "openai_vit_b_32": "ViT-B-32-quickgelu",
-    "openai_vit_b_16": "ViT-B-16-quickgelu",
-    "openai_vit_l_14": "ViT-L-14-quickgelu",
-    "siglip_vit_b_16": "ViT-B-16-SigLIP",
-    "pubmedclip": "ViT-B-32-quickgelu",
-}
+OVERLAY = Path("config/encoders.yaml")
+# Architectures that its encoders of the hub have, by open_clip's names.
+OF_HUB = {"siglip_vit_b_16": "ViT-B-16-SigLIP", "pubmedclip": "ViT-B-32-quickgelu"}
 TIMED = ("openai_rn50", "openai_vit_b_32", "openai_vit_b_16", "pubmedclip")
 
 
@@ -67,17 +57,25 @@ def _ours(found: params.Params, images: np.ndarray) -> Iterator[dict[str, Any]]:
 
 
 def _published(images: np.ndarray) -> Iterator[dict[str, Any]]:
-    for name, architecture in PUBLISHED.items():
+    for name, architecture in _architectures().items():
         if name not in TIMED:
-            with torch.device("meta"):
-                yield _row(
-                    name, "random", open_clip.create_model(architecture, device="meta"), None
-                )
+            yield _row(name, "random", open_clip.create_model(architecture, device="meta"), None)
             continue
         model = open_clip.create_model(architecture)
         expected = tower.Preprocessing.of(open_clip.get_model_preprocess_cfg(model))
         rate = _rate(runtime.ImageSide(model.eval()), images[:8], expected)
         yield _row(name, "random", model, rate)
+
+
+def _architectures() -> dict[str, str]:
+    """Return open_clip's names of published architectures, by the encoders that have them."""
+    found = params.read([Path("params.yaml"), OVERLAY]).encoders
+    openais = {
+        name: part.model
+        for name, part in found.items()
+        if isinstance(part, params.Published) and part.pretrained == "openai"
+    }
+    return openais | OF_HUB
 
 
 def _rate(network: Any, images: np.ndarray, expected: tower.Preprocessing) -> float:

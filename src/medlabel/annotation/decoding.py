@@ -8,7 +8,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ class Decoded:
     pixels, thumbnails
         Of those images that are not embedded yet, by digest.
     stamp
-        As `unchanged.stamp`, from before the file was read; empty where it was not.
+        As `unchanged.stamp`, from before the file was read; empty where that was not looked for.
     """
 
     source: Source
@@ -68,13 +68,11 @@ class Decoded:
 
 def decode(sources: Sequence[Source], reading: Reading, caches: Caches | None) -> list[Decoded]:
     """Read files one after the other; what the caches know is not decoded again."""
-    stamps = [unchanged.stamp(source) for source in sources]
     contents = [_content(source) for source in sources]
     known = _known([one[0] for one in contents if isinstance(one, tuple)], caches)
-    found = [
+    return [
         _decode(source, one, known, reading) for source, one in zip(sources, contents, strict=True)
     ]
-    return [replace(one, stamp=stamp) for one, stamp in zip(found, stamps, strict=True)]
 
 
 def _content(source: Source) -> tuple[bytes, bytes] | UnreadableError:
@@ -161,16 +159,32 @@ def decoded(
     A decoder that crashes takes its process along, not the run: the files of the task are read
     again one by one, and the one that does it becomes a row.
     """
-    known = (
-        unchanged.known(sources, caches.stamps, caches.facts, caches.embeddings) if caches else {}
-    )
-    others = [source for place, source in enumerate(sources) if place not in known]
-    rest = _read_all(others, reading, caches, workers)
+    if caches is None:
+        yield from _read_all(sources, reading, caches, workers)
+        return
+    stamps = [unchanged.stamp(source) for source in sources]
+    known = _unchanged(stamps, caches)
+    changed = [source for source, stamp in zip(sources, stamps, strict=True) if stamp not in known]
+    rest = _read_all(changed, reading, caches, workers)
     try:
-        for place, source in enumerate(sources):
-            yield Decoded(source, *known[place]) if place in known else next(rest)
+        for source, stamp in zip(sources, stamps, strict=True):
+            if stamp in known:
+                yield Decoded(source, *known[stamp])
+                continue
+            one = next(rest)
+            one.stamp = stamp
+            yield one
     finally:
         rest.close()
+
+
+def _unchanged(stamps: Sequence[bytes], caches: Caches) -> dict[bytes, tuple[bytes, Facts]]:
+    """Return digests and contents of files by their stamps, where all images are embedded."""
+    store = Store(caches.stamps, read_only=True)
+    digests = store.get(stamps)
+    store.close()
+    known = _known(list(set(digests.values())), caches)
+    return {stamp: (digest, known[digest]) for stamp, digest in digests.items() if digest in known}
 
 
 def _read_all(

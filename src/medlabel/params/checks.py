@@ -189,10 +189,10 @@ def _check_agreement(params: Params, where: str, compared: Agreement) -> None:
 def _check_compared(params: Params, where: str, compared: Compared) -> None:
     require(compared.study, params.studies, f"{where}.study")
     cells = params.grids[compared.study]
+    asked = {(cell.images, cell.encoder) for cell in cells}
     for key in ("by_words", "by_clusters"):
         require(getattr(compared, key), params.labellings, f"{where}.{key}")
         own = [cell for cell in cells if cell.labelling == getattr(compared, key)]
-        asked = {(cell.images, cell.encoder) for cell in cells}
         if len(own) != len(asked) or {(cell.images, cell.encoder) for cell in own} != asked:
             raise ValueError(
                 f"{where}.{key}: {getattr(compared, key)!r} given, a labelling of which "
