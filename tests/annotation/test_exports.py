@@ -49,7 +49,7 @@ def table(tmp_path: Path) -> pd.DataFrame:
     groups = grouping.find(np.eye(5, dtype=np.float32), digests, chances)
     built = tables.build(embedded, opinion, groups, CLASSES)
     built.loc[1, "label"] = "foot"
-    exports.write(tmp_path, built, embedded, CLASSES)
+    exports.write(tmp_path, exports.entries(built, embedded), CLASSES)
     return built
 
 

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from medlabel import files
-from medlabel.annotation import corrections, embedding, labelling, naming, sources
+from medlabel.annotation import corrections, embedding, exports, labelling, naming, sources
 from medlabel.data.reading import images as reading
 from medlabel.errors import MedlabelError
 from medlabel.labels import estimate, prompts
@@ -104,6 +104,18 @@ def test_what_was_embedded_is_not_embedded_again(
     (tmp_path / "mine" / "b.png").rename(tmp_path / "mine" / "z.png")
     other = run(sentences={"eye": ["an eye"], "hand": ["a hand"], "foot": ["a foot"]})
     assert len(other) == len(first)
+
+
+def test_a_large_folder_is_labelled_with_a_second_process_and_by_the_same_bytes(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = run(out=tmp_path / "alone", workers=2)
+    monkeypatch.setattr("medlabel.annotation.label.MANY", 1)
+    for _ in range(2):  # the second time everything is known
+        assert run(out=tmp_path / "beside", workers=2) == alone
+    for name in (*SAME_EACH_TIME, *exports.FILES):
+        found = (tmp_path / "beside" / name).read_bytes()
+        assert found == (tmp_path / "alone" / name).read_bytes()
 
 
 @pytest.mark.parametrize("killed_after", [1, 3, 4])

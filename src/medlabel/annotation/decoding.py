@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-import os
-import sys
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medlabel.annotation import looks, thumbnails, unchanged
+from medlabel.annotation import looks, processes, thumbnails, unchanged
 from medlabel.annotation.sources import Source
 from medlabel.annotation.store import Facts, Seen, Store, digest_of
 from medlabel.data.pixels import Pixels
@@ -66,6 +63,37 @@ class Decoded:
     stamp: bytes = b""
 
 
+@dataclass(frozen=True)
+class Looked:
+    """What is known of files without opening them.
+
+    Attributes
+    ----------
+    stamps
+        Of each file, as `unchanged.stamp` has them.
+    digests
+        Of files that did not change, by their stamps.
+    facts
+        What these files hold, by their digests.
+    """
+
+    stamps: Sequence[bytes]
+    digests: Mapping[bytes, bytes]
+    facts: Mapping[bytes, Facts]
+
+
+def look_up(sources: Sequence[Source], stamps: Path, facts: Path) -> Looked:
+    """Look which files did not change, and what is in them; the paths are as `Caches` has them."""
+    seen = [unchanged.stamp(source) for source in sources]
+    # Not only to read: what a killed run left half-written is taken back then.
+    by_stamp, by_digest = Store(stamps), Store(facts)
+    digests = by_stamp.get(seen)
+    found = _facts(list(set(digests.values())), by_digest)
+    by_stamp.close()
+    by_digest.close()
+    return Looked(seen, digests, found)
+
+
 def decode(sources: Sequence[Source], reading: Reading, caches: Caches | None) -> list[Decoded]:
     """Read files one after the other; what the caches know is not decoded again."""
     contents = [_content(source) for source in sources]
@@ -92,10 +120,19 @@ def _known(digests: Sequence[bytes], caches: Caches | None) -> dict[bytes, Facts
     if caches is None:
         return {}
     store = Store(caches.facts, read_only=True)
-    found = {key: Facts.from_bytes(value) for key, value in store.get(digests).items()}
+    found = _facts(digests, store)
     store.close()
+    return _embedded(found, caches.embeddings)
+
+
+def _facts(digests: Sequence[bytes], store: Store) -> dict[bytes, Facts]:
+    return {key: Facts.from_bytes(value) for key, value in store.get(digests).items()}
+
+
+def _embedded(found: Mapping[bytes, Facts], path: Path) -> dict[bytes, Facts]:
+    """Return those of them all of whose images are embedded."""
     wanted = {bytes.fromhex(seen.pixels) for facts in found.values() for seen in facts.seen}
-    embeddings = Store(caches.embeddings, read_only=True)
+    embeddings = Store(path, read_only=True)
     there = embeddings.present(wanted)
     embeddings.close()
     return {
@@ -139,7 +176,11 @@ def _read(source: Source, content: bytes, digest: bytes, reading: Reading) -> De
 
 
 def decoded(
-    sources: Sequence[Source], reading: Reading, caches: Caches | None, workers: int
+    sources: Sequence[Source],
+    reading: Reading,
+    caches: Caches | None,
+    workers: int,
+    looked: Looked | None = None,
 ) -> Iterator[Decoded]:
     """Give files in their order; those that changed, or are new, are read, a bounded number ahead.
 
@@ -153,6 +194,8 @@ def decoded(
         What was read and embedded before; None reads everything.
     workers
         Processes; 0 reads in this one.
+    looked
+        What `look_up` found, if it did already.
 
     Notes
     -----
@@ -162,12 +205,18 @@ def decoded(
     if caches is None:
         yield from _read_all(sources, reading, caches, workers)
         return
-    stamps = [unchanged.stamp(source) for source in sources]
-    known = _unchanged(stamps, caches)
-    changed = [source for source, stamp in zip(sources, stamps, strict=True) if stamp not in known]
+    looked = looked or look_up(sources, caches.stamps, caches.facts)
+    there = _embedded(looked.facts, caches.embeddings)
+    known = {
+        stamp: (digest, there[digest])
+        for stamp, digest in looked.digests.items()
+        if digest in there
+    }
+    both = list(zip(sources, looked.stamps, strict=True))
+    changed = [source for source, stamp in both if stamp not in known]
     rest = _read_all(changed, reading, caches, workers)
     try:
-        for source, stamp in zip(sources, stamps, strict=True):
+        for source, stamp in both:
             if stamp in known:
                 yield Decoded(source, *known[stamp])
                 continue
@@ -176,15 +225,6 @@ def decoded(
             yield one
     finally:
         rest.close()
-
-
-def _unchanged(stamps: Sequence[bytes], caches: Caches) -> dict[bytes, tuple[bytes, Facts]]:
-    """Return digests and contents of files by their stamps, where all images are embedded."""
-    store = Store(caches.stamps, read_only=True)
-    digests = store.get(stamps)
-    store.close()
-    known = _known(list(set(digests.values())), caches)
-    return {stamp: (digest, known[digest]) for stamp, digest in digests.items() if digest in known}
 
 
 def _read_all(
@@ -208,20 +248,14 @@ def _read_all(
 
 
 class _Pool:
-    """Processes that do not import a script's main module, started again after a crash.
-
-    They are not those that joblib shares within a process: another library's `joblib.Parallel`
-    would take ours over and fail.
-    """
+    """Processes that are started again after a crash."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
         self.executor: Any = None
 
     def _start(self) -> Any:
-        from joblib.externals.loky import ProcessPoolExecutor
-
-        self.executor = ProcessPoolExecutor(self.workers, initializer=_quiet)
+        self.executor = processes.start(self.workers)
         return self.executor
 
     def submit(self, chunk: Sequence[Source], reading: Reading, caches: Caches | None) -> Any:
@@ -257,14 +291,6 @@ class _Pool:
     def close(self) -> None:
         if self.executor is not None:
             self.executor.shutdown(wait=False, kill_workers=True)
-
-
-def _quiet() -> None:
-    """Let nothing that a library says of a file reach the terminal: it may quote a header."""
-    logging.disable(logging.CRITICAL)
-    with Path(os.devnull).open("w") as nowhere:
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def _chunks(sources: Sequence[Source]) -> Iterator[tuple[Source, ...]]:

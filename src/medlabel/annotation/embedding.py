@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from medlabel import fingerprint
-from medlabel.annotation import looks
-from medlabel.annotation.decoding import Caches, Decoded, decoded
+from medlabel.annotation import decoding, looks
+from medlabel.annotation.decoding import Caches, Decoded, Looked, decoded
 from medlabel.annotation.sources import Source
 from medlabel.annotation.store import Facts, Store, key_of, vectors_of
 from medlabel.data.pixels import Pixels
@@ -114,7 +114,11 @@ class Network(Protocol):
 
 
 def embed(
-    sources: Sequence[Source], reading: Reading, loaded: encoder.Encoder, settings: Settings
+    sources: Sequence[Source],
+    reading: Reading,
+    loaded: encoder.Encoder,
+    settings: Settings,
+    looked: Looked | None = None,
 ) -> Embedded:
     """Embed every image of some files, each distinct one once.
 
@@ -123,7 +127,7 @@ def embed(
     """
     engine = ENGINES.get(loaded.device.type, "torch")
     network, recipe = _Network(loaded, settings, engine), _recipe(loaded, settings, engine)
-    return through(sources, reading, network, recipe, loaded.manifest.dimension, settings)
+    return through(sources, reading, network, recipe, loaded.manifest.dimension, settings, looked)
 
 
 def through(
@@ -133,6 +137,7 @@ def through(
     recipe: Mapping[str, Any],
     dimension: int,
     settings: Settings,
+    looked: Looked | None = None,
 ) -> Embedded:
     """Bring every image of some files through a network, each distinct one once.
 
@@ -144,23 +149,35 @@ def through(
         Makes vectors of a dimension.
     recipe
         All that decides on them beside the images: what was made by another one is not taken.
+    looked
+        What `look_up` found, if it did already.
     """
-    reading_key = key_of({"reading": asdict(reading), "code": fingerprint.of(*READERS)})
     caches = Caches(
-        settings.cache / "stamps.sqlite",
-        settings.cache / "files" / f"{reading_key}.sqlite",
+        *_known_by(reading, settings.cache),
         settings.cache / "embeddings" / f"{key_of(recipe)}.sqlite",
     )
     keeper = _Keeper(caches, settings, network)
     files: list[File] = []
     task = f"label {len(sources)} files"
-    for one in track(decoded(sources, reading, caches, settings.workers), task, len(sources)):
+    found = decoded(sources, reading, caches, settings.workers, looked)
+    for one in track(found, task, len(sources)):
         files.append(File(one.source, one.facts))
         keeper.take(one)
     keeper.finish()
     digests = list(dict.fromkeys(seen.pixels for file in files for seen in file.facts.seen))
     vectors = vectors_of(keeper.embeddings, digests, dimension)
     return Embedded(files, digests, vectors, keeper.thumbnails, keeper.computed)
+
+
+def look_up(sources: Sequence[Source], reading: Reading, cache: Path) -> Looked:
+    """Look what is known of files that did not change; the cache is as `Settings` has it."""
+    return decoding.look_up(sources, *_known_by(reading, cache))
+
+
+def _known_by(reading: Reading, cache: Path) -> tuple[Path, Path]:
+    """Return where is kept which files did not change, and what is in them."""
+    key = key_of({"reading": asdict(reading), "code": fingerprint.of(*READERS)})
+    return cache / "stamps.sqlite", cache / "files" / f"{key}.sqlite"
 
 
 def embed_pixels(pixels: Sequence[Pixels], loaded: encoder.Encoder, settings: Settings) -> Vectors:
@@ -205,6 +222,7 @@ class _Network:
         """Embed at most a batch of images of any shapes."""
         import torch
 
+        from medlabel.annotation import halves
         from medlabel.teacher import runtime
 
         count, size = len(pixels), self.settings.batch_size
@@ -212,7 +230,7 @@ class _Network:
         if count < size:
             batch = torch.cat([batch, batch[-1:].expand(size - count, *batch.shape[1:])])
         if self._runner is None:
-            side = runtime.ImageSide(self.loaded.model)
+            side = runtime.ImageSide(halves.with_images(self.loaded).model)
             self._runner = runtime.compiled(
                 side,
                 batch,

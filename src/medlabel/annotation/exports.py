@@ -7,11 +7,13 @@ do not open, are left out.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
+
+import numpy as np
 
 from medlabel import __version__
 from medlabel.annotation import tables
@@ -27,56 +29,71 @@ FILES = (LABEL_STUDIO, LABEL_STUDIO_VIEW, COCO, FIFTYONE)
 LOCAL = "/data/local-files/?d="  # Label Studio's address of files below its document root
 
 
-def write(folder: Path, table: pd.DataFrame, embedded: Embedded, classes: Sequence[str]) -> None:
+def entries(table: pd.DataFrame, embedded: Embedded) -> pd.DataFrame:
+    """Return what other tools are told: a row an image that they can open and that has a label.
+
+    Parameters
+    ----------
+    table
+        As `tables.build` has it, perhaps with corrections.
+    embedded
+        What it was made from: which files are within archives, and the sizes of images.
+
+    Returns
+    -------
+    DataFrame
+        file, label, score (the label's probability; what a person checked is certain), width and
+        height in pixels.
+    """
+    files = embedded.files
+    within = [tables.text_of(file.source.name) for file in files if file.source.member is not None]
+    rows = table[(table["label"] != "") & table["page"].isna() & ~table["file"].isin(within)]
+    sizes = {seen.pixels: (seen.width, seen.height) for file in files for seen in file.facts.seen}
+    found = rows[["file", "label"]].reset_index(drop=True)
+    checked = rows["status"].isin(tables.BY_PERSON) | (rows["label"] != rows["teacher"])
+    sure = (1 - rows["doubt"].astype("float64")).round(tables.DIGITS)
+    found["score"] = sure.mask(checked, 1.0).to_numpy()
+    edges = np.array([sizes[one] for one in rows["digest"].tolist()], np.int64).reshape(-1, 2)
+    found["width"], found["height"] = edges.T
+    return found
+
+
+def write(folder: Path, rows: pd.DataFrame, classes: Sequence[str]) -> None:
     """Write all of `FILES` into a folder.
 
     Parameters
     ----------
     folder
         Where to write.
-    table
-        As `tables.build` has it, perhaps with corrections.
-    embedded
-        What it was made from: which files are within archives, and the sizes of images.
+    rows
+        As `entries` has them.
     classes
         Their names; those that a person added follow.
     """
-    within = {
-        tables.text_of(file.source.name)
-        for file in embedded.files
-        if file.source.member is not None
-    }
-    rows = table[(table["label"] != "") & table["page"].isna() & ~table["file"].isin(list(within))]
     names = [*classes, *sorted(set(rows["label"]) - set(classes))]
-    sizes = {
-        seen.pixels: (seen.width, seen.height)
-        for file in embedded.files
-        for seen in file.facts.seen
-    }
     with (folder / LABEL_STUDIO).open("w", encoding="utf-8") as stream:
         # Task by task: all of a large folder at once would fill the memory.
         for place, task in enumerate(_label_studio(rows)):
             stream.write(("[\n" if not place else ",\n") + _json(task))
         stream.write("\n]\n" if len(rows) else "[]\n")
     (folder / LABEL_STUDIO_VIEW).write_text(_view(names), encoding="utf-8")
-    (folder / COCO).write_text(_json(_coco(rows, names, sizes)) + "\n", encoding="utf-8")
+    (folder / COCO).write_text(_json(_coco(rows, names)) + "\n", encoding="utf-8")
     (folder / FIFTYONE).write_text(_json(_fiftyone(rows, names)) + "\n", encoding="utf-8")
 
 
-def _json(content: Any) -> str:
-    """Write in one line, which is ten times as fast as indented."""
-    return json.dumps(content, ensure_ascii=False, allow_nan=False, sort_keys=True)
+# In one line, which is ten times as fast as indented.
+_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True).encode
 
 
 def _label_studio(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Yield tasks with a prediction each; the score is the label's probability."""
+    """Yield tasks with a prediction each."""
     for row in tables.each(rows):
         yield {
             "data": {"image": LOCAL + quote(row.file), "file": row.file},
             "predictions": [
                 {
                     "model_version": f"medlabel {__version__}",
-                    "score": _score(row),
+                    "score": row.score,
                     "result": [
                         {
                             "from_name": "label",
@@ -90,12 +107,6 @@ def _label_studio(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
         }
 
 
-def _score(row: Any) -> float:
-    """Return the label's probability; what a person checked is certain."""
-    checked = row.status in tables.BY_PERSON or row.label != row.teacher
-    return 1.0 if checked else round(1 - float(row.doubt), tables.DIGITS)
-
-
 def _view(names: Sequence[str]) -> str:
     """Return the labelling interface that fits the tasks."""
     choices = "\n".join(f"    <Choice value={quoteattr(name)}/>" for name in names)
@@ -106,24 +117,22 @@ def _view(names: Sequence[str]) -> str:
     )
 
 
-def _coco(
-    rows: pd.DataFrame, names: Sequence[str], sizes: Mapping[str, tuple[int, int]]
-) -> dict[str, Any]:
+def _coco(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, Any]:
     """Return COCO's form of a class an image: a box around all of it."""
     number = {name: place for place, name in enumerate(names, start=1)}
     images, annotations = [], []
     for place, row in enumerate(tables.each(rows), start=1):
-        width, height = sizes[row.digest]
-        images.append({"id": place, "file_name": row.file, "width": width, "height": height})
+        size = {"width": row.width, "height": row.height}
+        images.append({"id": place, "file_name": row.file, **size})
         annotations.append(
             {
                 "id": place,
                 "image_id": place,
                 "category_id": number[row.label],
-                "bbox": [0, 0, width, height],
-                "area": width * height,
+                "bbox": [0, 0, row.width, row.height],
+                "area": row.width * row.height,
                 "iscrowd": 0,
-                "score": _score(row),
+                "score": row.score,
             }
         )
     return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,6 +22,7 @@ from medlabel.annotation import (
     labelling,
     links,
     places,
+    processes,
     record,
     sources,
     summaries,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
+    from medlabel.annotation.decoding import Looked
     from medlabel.annotation.grouping import Groups
     from medlabel.annotation.labelling import Opinion, Unnamed
     from medlabel.annotation.student_training import Learned
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("medlabel")
 
+MANY = 5_000  # files from which on a second process saves more than its start costs
 NAMED = 10  # files that are told one by one; the table has all of them
 CALM = ("trusted", "clustered")  # verdicts that ask nobody to look first
 
@@ -107,8 +110,21 @@ def label(request: Request) -> summaries.Summary:
     outputs = Outputs(request.out, given, request.force)
     outputs.require_unchanged(request.written)
     found = sources.find(request.images, request.out)
+    with processes.beside(request.workers > 1 and len(found) >= MANY) as submit:
+        return _label(request, outputs, found, submit, started)
+
+
+def _label(
+    request: Request,
+    outputs: Outputs,
+    found: Sequence[sources.Source],
+    submit: processes.Submit,
+    started: float,
+) -> summaries.Summary:
+    looked = submit(embedding.look_up, found, request.reading, _cache(request))
     said = corrections.read(request.corrections) if request.corrections else corrections.Said()
-    thought = _by_student(found, request) if request.student else _by_words(found, request)
+    think = _by_student if request.student else _by_words
+    thought = think(found, looked, request)
     embedded, opinion = thought.embedded, thought.opinion
     if opinion.verdict == "refused" and not (request.anyway or said):
         raise MedlabelError(
@@ -127,9 +143,10 @@ def label(request: Request) -> summaries.Summary:
     facts |= {} if learned is None else {"student_learnt": learned.told}
     times = {"started": started, "seconds": round(time.time() - started, 3)}
     with outputs.writing({**facts, **times, "images_embedded_now": embedded.computed}) as staging:
+        exported = submit(exports.write, staging, exports.entries(table, embedded), names)
         _write(staging, table, request, facts)
-        exports.write(staging, table, embedded, names)
         gallery.write(staging / PAGE, table, names, embedded.thumbnails, told)
+        exported()
         if learned is not None:
             learned.student.save(staging / STUDENT)
     if request.by_label:
@@ -156,14 +173,16 @@ def _decided(
     return corrections.apply(table, known, source), choice
 
 
-def _by_words(found: Sequence[sources.Source], request: Request) -> Thought:
+def _by_words(
+    found: Sequence[sources.Source], looked: Callable[[], Looked], request: Request
+) -> Thought:
     folder = teachers.find(request.encoder, request.device, request.threads)
     loaded, said = wording.read(
         folder, request.sentences, request.device, request.threads, request.weigh
     )
     arithmetic = compute.choose_precision(request.arithmetic, loaded.device)  # type: ignore[arg-type]
     settings = _settings(request, arithmetic)
-    embedded = embedding.embed(found, request.reading, loaded, settings)
+    embedded = embedding.embed(found, request.reading, loaded, settings, looked())
     _require_images(request.images, embedded)
     described = said.weighted(embedded.vectors)
     groups = _grouped(embedded, described, loaded)
@@ -180,14 +199,18 @@ def _by_words(found: Sequence[sources.Source], request: Request) -> Thought:
     return Thought(embedded, groups, opinion, facts, loaded.device, said.unknown)
 
 
-def _by_student(found: Sequence[sources.Source], request: Request) -> Thought:
+def _by_student(
+    found: Sequence[sources.Source], looked: Callable[[], Looked], request: Request
+) -> Thought:
     from medlabel.annotation import student_labelling, students
 
     assert request.student is not None
     device = compute.prepare(request.device, request.threads)
     student = students.load(request.student, device)
     settings = _settings(request, student.facts.arithmetic)
-    embedded = student_labelling.embed(found, request.reading, student, request.student, settings)
+    embedded = student_labelling.embed(
+        found, request.reading, student, request.student, settings, looked()
+    )
     _require_images(request.images, embedded)
     own = {
         "labelling": "student",
@@ -254,8 +277,12 @@ def _settings(request: Request, arithmetic: Literal["fp32", "bf16"]) -> embeddin
         arithmetic,
         request.threads,
         request.workers,
-        (request.cache or places.cache()) / "images",
+        _cache(request),
     )
+
+
+def _cache(request: Request) -> Path:
+    return (request.cache or places.cache()) / "images"
 
 
 def _require_images(images: Path, embedded: embedding.Embedded) -> None:

@@ -12,9 +12,9 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,8 +29,7 @@ AT_ONCE = 500  # keys a query
 SCHEMA = "CREATE TABLE IF NOT EXISTS entry (key BLOB PRIMARY KEY, value BLOB NOT NULL)"
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(NamedTuple):
     """One image of a file, without its pixels.
 
     Attributes
@@ -64,15 +63,14 @@ class Facts:
     reason: str = ""
 
     def to_bytes(self) -> bytes:
-        """Write as JSON."""
-        return json.dumps(asdict(self), ensure_ascii=False).encode()
+        """Write as JSON, without names of fields, which costs a third of the time to read."""
+        return json.dumps([self.seen, self.outcome, self.reason], ensure_ascii=False).encode()
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Facts:
         """Read what `to_bytes` wrote."""
-        entry = json.loads(content)
-        seen = tuple(Seen(**{**one, "look": tuple(one["look"])}) for one in entry["seen"])
-        return cls(seen, entry["outcome"], entry["reason"])
+        seen, outcome, reason = json.loads(content)
+        return cls(tuple(Seen._make((*one, tuple(look))) for *one, look in seen), outcome, reason)
 
 
 def digest_of(pixels: Pixels) -> str:

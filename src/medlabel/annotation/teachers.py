@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -109,15 +110,17 @@ def default(device: str, threads: int) -> Path:
 
     found = params.read([places.parameters()])
     part = found.encoders[DEFAULT]
-    if not isinstance(part, params.Locked):
-        raise MedlabelError(f"encoders.{DEFAULT}: kind {part.kind} given; locked expected.")
+    if not isinstance(part, params.Locked) or part.tower.source != "package":
+        raise MedlabelError(
+            f"encoders.{DEFAULT}: kind {part.kind} given; locked, its tower from a package, "
+            f"expected."
+        )
     settings = part.model_copy(update={"pretrainings": 1})
-    tower = towers.load(settings.tower, settings.edges[0], found.seed)
     content = {
         "settings": settings.model_dump(mode="json"),
         "phantoms": found.phantoms.model_dump(mode="json"),
         "seed": found.seed,
-        "tower": tower.facts,
+        "tower": asdict(towers.PACKAGES[settings.tower.model]),
         "code": fingerprint.of("teacher.heads", "data.phantoms"),
     }
     folder = places.cache() / "encoders" / _name("default", content)

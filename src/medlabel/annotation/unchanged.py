@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 
 from medlabel.annotation.sources import Source
@@ -30,5 +29,5 @@ def stamp(source: Source) -> bytes:
         return b""
     told = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
     # The name decides where the content does not say what it is.
-    place = os.path.abspath(source.path), suffix_of(source.name)  # noqa: PTH100 (links stay)
+    place = str(source.path.absolute()), suffix_of(source.name)
     return hashlib.sha256(repr((place, told)).encode("utf-8", "surrogateescape")).digest()

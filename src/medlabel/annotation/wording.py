@@ -55,7 +55,7 @@ def read(
     threads: int,
     weigh: bool = False,
 ) -> tuple[encoder.Encoder, Wording]:
-    """Load an encoder and let it read all that is said: its words are gone once it sees images.
+    """Load what an encoder reads with, as `halves.with_words`, and let it read all that is said.
 
     Parameters
     ----------
@@ -73,9 +73,10 @@ def read(
     MedlabelError
         When the encoder is missing or damaged, reads nothing of a class, or reads the same in two.
     """
-    from medlabel.teacher import encoder, locked, words
+    from medlabel.annotation import halves
+    from medlabel.teacher import locked, words
 
-    loaded = encoder.load(folder, compute.prepare(device, threads))
+    loaded = halves.with_words(folder, compute.prepare(device, threads))
     if not sentences:
         return loaded, Wording(np.empty((0, loaded.manifest.dimension), np.float32))
     described = words.class_embeddings(loaded, list(sentences.values()))
