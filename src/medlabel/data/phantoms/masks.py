@@ -1,7 +1,7 @@
 """Where phantoms show what they show: masks of organs and findings.
 
-An artist draws from a stream of random numbers. Here its anatomy is called again, on the same stream
-and in the same order, and what it would paint is kept as a mask: the images stay as they are.
+An artist draws from a stream of random numbers. Here its anatomy is called again, on the same
+stream and in the same order, and what it would paint is kept as a mask: images stay as they are.
 """
 
 from __future__ import annotations
@@ -15,7 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medlabel.data import phantoms
-from medlabel.data.phantoms import abdomen, brain, chest, fundus, microscopy, photography, ultrasound
+from medlabel.data.phantoms import (
+    abdomen,
+    brain,
+    chest,
+    fundus,
+    microscopy,
+    photography,
+    ultrasound,
+)
 from medlabel.data.phantoms.canvas import (
     Array,
     Plane,
