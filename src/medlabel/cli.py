@@ -44,6 +44,7 @@ STEPS = (
     results.agreement,
     results.concepts,
     results.compared,
+    results.segmentation,
     results.contact_sheet,
 )
 
