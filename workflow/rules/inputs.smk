@@ -355,5 +355,11 @@ def inputs_of_segmentation(wildcards):
 
 
 def segmentation_reads(wildcards):
-    """Give what is looked for, and how intervals are made."""
-    return reads("seed", "statistics", asked=part("segmentation", wildcards.search))
+    """Give what is looked for, what runs the tower, and how intervals are made."""
+    asked = PARAMS.segmentation[wildcards.search]
+    return reads(
+        "seed",
+        "statistics",
+        asked=part("segmentation", wildcards.search),
+        runtime=PARAMS.encoders[asked.reference.name].runtime,
+    )

@@ -163,7 +163,8 @@ def segmentation(
         {one: Path(layout.captions(*one)) for one in series},
         [Path(path) for one in asked.shown for path in layout.archives(one.images).values()],
     )
-    found = finding.judge(inputs, asked, params.seed, params.device)
+    engine = params.encoders[asked.reference.name].runtime
+    found = finding.judge(inputs, asked, params.seed, params.device, engine)
     drawing.write(params, name, found, Path(layout.segmentation(name, "")))
 
 

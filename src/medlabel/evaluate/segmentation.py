@@ -16,7 +16,7 @@ from medlabel.data import archive, catalogue
 from medlabel.data.pixels import Pixels
 from medlabel.evaluate.drawn_regions import DrawnRegions, Series
 from medlabel.evaluate.overlap import Map, Mask, area_under_curve, best_threshold, dice, jaccard
-from medlabel.params import Segmentation
+from medlabel.params import Runtime, Segmentation
 from medlabel.params.segmentation import Region
 from medlabel.progress import track
 from medlabel.randomness import stream, torch_seed
@@ -101,10 +101,10 @@ class Found:
     shown: list[Example]
 
 
-def judge(inputs: Inputs, settings: Segmentation, seed: int, device: str) -> Found:
+def judge(inputs: Inputs, settings: Segmentation, seed: int, device: str, engine: Runtime) -> Found:
     """Learn regions of phantoms by words, and look for them in phantoms held out.
 
-    A region's threshold is that of the highest mean Dice on validation phantoms that show it,
+    The tower runs on `engine`, in float32. A region's threshold is that of the highest mean Dice on validation phantoms that show it,
     found with learnt words; words that no training saw, and swapped ones, have the same.
 
     Raises
@@ -115,11 +115,11 @@ def judge(inputs: Inputs, settings: Segmentation, seed: int, device: str) -> Fou
     """
     loaded = encoder.load(inputs.encoder, compute.prepare(device, 1))
     drawn = DrawnRegions.read(inputs.images, inputs.captions, settings, seed)
-    trained = _Segmenter(loaded, loaded.model.visual.trunk, drawn, seed)
+    trained = _Segmenter(loaded, loaded.model.visual.trunk, drawn, seed, engine)
     rows, regions = trained.judge(
         {LEARNT: trained.phrases, SWAPPED: trained.swapped, UNSEEN: trained.unseen}
     )
-    control = _Segmenter(loaded, _random(loaded, seed), drawn, seed)
+    control = _Segmenter(loaded, _random(loaded, seed), drawn, seed, engine)
     rows += control.judge({RANDOM: control.phrases})[0]
     rows += _of_mean_masks(drawn)
     return Found(pd.DataFrame(rows), regions, list(trained.look(inputs.shown)))
@@ -136,10 +136,15 @@ class _Segmenter:
     """A tower and the head that learnt on it."""
 
     def __init__(
-        self, loaded: encoder.Encoder, trunk: torch.nn.Module, drawn: DrawnRegions, seed: int
+        self,
+        loaded: encoder.Encoder,
+        trunk: torch.nn.Module,
+        drawn: DrawnRegions,
+        seed: int,
+        engine: Runtime,
     ) -> None:
         self.loaded, self.drawn, self.settings = loaded, drawn, drawn.settings
-        self.see = _seeing(trunk, loaded, drawn.settings)
+        self.see = _seeing(trunk, loaded, drawn.settings, engine)
         said = [segmenter.say(loaded, one.words) for one in self.settings.regions]
         self.phrases = [segmenter.together(one) for one in said]
         self.swapped = [*self.phrases[1:], self.phrases[0]]
@@ -210,13 +215,15 @@ class _Segmenter:
                     yield Example(f"{asked.images}: {names[int(label)]}", image, None, by_words)
 
 
-def _seeing(trunk: torch.nn.Module, loaded: encoder.Encoder, settings: Segmentation) -> See:
+def _seeing(
+    trunk: torch.nn.Module, loaded: encoder.Encoder, settings: Segmentation, engine: Runtime
+) -> See:
     """Return what turns a few images into maps (n, channels, grid, grid)."""
     expected = loaded.manifest.preprocessing
     compiled = runtime.compiled(
         Patches(trunk, settings.parts, settings.grid, expected.size[0]).eval(),
         torch.zeros(2, 3, *expected.size),
-        runtime.choose("openvino", loaded.device),
+        runtime.choose(engine, loaded.device),
         "fp32",
         1,
     )

@@ -174,8 +174,8 @@ def _false_alarms(scores: pd.DataFrame) -> table.Table:
             }
         )
     note = (
-        "Part of the pixels (%) that are taken for the region, in test phantoms of the kind that do "
-        "not show it."
+        "Part of the pixels (%) that are taken for the region, in test phantoms of the kind that "
+        "do not show it."
     )
     return table.Table("Where there is nothing to find", note, rows)
 
