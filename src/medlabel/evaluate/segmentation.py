@@ -104,8 +104,9 @@ class Found:
 def judge(inputs: Inputs, settings: Segmentation, seed: int, device: str, engine: Runtime) -> Found:
     """Learn regions of phantoms by words, and look for them in phantoms held out.
 
-    The tower runs on `engine`, in float32. A region's threshold is that of the highest mean Dice on validation phantoms that show it,
-    found with learnt words; words that no training saw, and swapped ones, have the same.
+    The tower runs on `engine`, in float32. A region's threshold is that of the highest mean Dice
+    on validation phantoms that show it, found with learnt words; words that no training saw, and
+    swapped ones, have the same.
 
     Raises
     ------
