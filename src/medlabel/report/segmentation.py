@@ -32,7 +32,7 @@ COLOURS = dict(
 MARKERS = dict(zip(ANSWERS, ("o", "D", "s", "^", "x"), strict=True))
 LINE, AROUND, LEGEND = 10.0, 22.0, 11.0  # mm
 TILE, GAP, CAPTION, HEADING = 19.5, 1.5, 3.0, 4.0  # mm
-LETTERS = 19  # of a caption above a tile
+LETTERS = 20  # of a caption above a tile
 
 
 @dataclass(frozen=True)
