@@ -93,6 +93,16 @@ rule compared_all:
     localrule: True
 
 
+rule segmentation_all:
+    input:
+        [
+            LAYOUT.segmentation(name, file)
+            for name in PARAMS.segmentation
+            for file in SEGMENTATION_FILES
+        ],
+    localrule: True
+
+
 rule studies:
     input:
         [reports_of(name) for name in PARAMS.studies],

@@ -117,6 +117,18 @@ def test_overlays_are_valid(overlay: Path) -> None:
             "encoders.locked.edges: [] given, allowed: list should have at",
         ),
         ("encoders.locked.edges=[224, 112, 56]", None),
+        (
+            "segmentation.phantoms.encoder=phantom_clip@6",
+            "segmentation.phantoms.encoder: 'phantom_clip@6' given, an encoder of kind locked",
+        ),
+        (
+            "segmentation.phantoms.images.train=500",
+            "segmentation.phantoms.images.train: 500 given, at most phantoms.counts.train (400)",
+        ),
+        (
+            "segmentation.phantoms.shown=[{images: vesselmnist3d, words: [a, b, c]}]",
+            "segmentation.phantoms.shown.0.images: 'vesselmnist3d' given, which are volumes",
+        ),
         ("encoders.locked.precision=int8", None),
         (
             "encoders.phantom_clip.precision=int8",

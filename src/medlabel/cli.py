@@ -45,6 +45,7 @@ STEPS = (
     results.agreement,
     results.concepts,
     results.compared,
+    results.segmentation,
     results.contact_sheet,
 )
 

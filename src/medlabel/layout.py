@@ -25,6 +25,16 @@ RETRIEVAL_FILES = (
     "found.svg",
     "found.png",
 )
+SEGMENTATION_FILES = (
+    "scores.csv",
+    "tables.md",
+    "regions.svg",
+    "regions.png",
+    "maps.svg",
+    "maps.png",
+    "shown.svg",
+    "shown.png",
+)
 PUBLISHED = "resources/published_results.csv"
 
 
@@ -145,6 +155,10 @@ class Layout:
     def compared(self, name: str, file: str) -> str:
         """Return a result of comparing encoders."""
         return f"{self.results}/compared/{name}/{file}"
+
+    def segmentation(self, name: str, file: str) -> str:
+        """Return a result of finding what words say in images."""
+        return f"{self.results}/segmentation/{name}/{file}"
 
     @property
     def metrics(self) -> str:

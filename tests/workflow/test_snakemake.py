@@ -65,7 +65,7 @@ def test_a_locked_tower_is_taught_and_told_with_its_licence(finished: Workplace)
 
 
 def test_other_questions_are_asked_of_the_same_embeddings(copied: Workplace) -> None:
-    asked = ("retrieval", "concepts", "agreement")
+    asked = ("retrieval", "concepts", "agreement", "segmentation")
     targets = [f"results/{one}/tiny/tables.md" for one in asked]
     assert copied.planned(*targets) == dict.fromkeys(asked, 1)
     result = copied.snakemake(*targets)

@@ -50,6 +50,7 @@ COMPARED_FILES = layout.COMPARED_FILES
 CONCEPT_FILES = layout.CONCEPT_FILES
 CURVE_FILES = layout.CURVE_FILES
 RETRIEVAL_FILES = layout.RETRIEVAL_FILES
+SEGMENTATION_FILES = layout.SEGMENTATION_FILES
 CONTACT_SHEET = multiext(f"{PARAMS.folders.results}/phantoms", ".svg", ".png")
 TRAINED = parameters.Trained("{images}", "{labels}", "{network}", "{recipe}")
 # Of jobs that most others wait for. Those on the way to a study's labels take one thread each: one

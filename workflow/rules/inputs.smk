@@ -339,3 +339,27 @@ def agreement_reads(wildcards):
         comparison=part("agreement", wildcards.comparison),
         classes=PARAMS.every_mixture[asked.images].class_names,
     )
+
+
+def inputs_of_segmentation(wildcards):
+    """Give the tower, the phantoms with their captions, and the images that are only shown."""
+    asked = PARAMS.segmentation[wildcards.search]
+    return {
+        "encoder": LAYOUT.encoder_files([asked.reference]),
+        "archives": [LAYOUT.phantoms(*one) for one in asked.series],
+        "captions": [LAYOUT.captions(*one) for one in asked.series],
+        "shown": [
+            path for one in asked.shown for path in LAYOUT.archives(one.images).values()
+        ],
+    }
+
+
+def segmentation_reads(wildcards):
+    """Give what is looked for, what runs the tower, and how intervals are made."""
+    asked = PARAMS.segmentation[wildcards.search]
+    return reads(
+        "seed",
+        "statistics",
+        asked=part("segmentation", wildcards.search),
+        runtime=PARAMS.encoders[asked.reference.name].runtime,
+    )

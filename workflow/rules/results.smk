@@ -209,6 +209,28 @@ rule compared:
         "medlabel {params.overlays} compared {wildcards.comparison} 2> {log:q}"
 
 
+rule segmentation:
+    input:
+        unpack(inputs_of_segmentation),
+    output:
+        [LAYOUT.segmentation("{search}", file) for file in SEGMENTATION_FILES],
+    log:
+        LAYOUT.log("segmentation", "{search}"),
+    benchmark:
+        LAYOUT.timing("segmentation", "{search}")
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        code=code("evaluate.segmentation", "report.segmentation"),
+        overlays=overlays,
+        reads=segmentation_reads,
+    shell:
+        "medlabel {params.overlays} segmentation {wildcards.search} 2> {log:q}"
+
+
 rule contact_sheet:
     input:
         [LAYOUT.phantoms(kind, PARAMS.phantoms.size) for kind in catalogue.PHANTOMS],

@@ -147,6 +147,27 @@ def compared(
     )
 
 
+def segmentation(
+    name: Annotated[str, typer.Argument(help="An entry of segmentation in params.yaml.")],
+) -> None:
+    """Find regions of phantoms by words, and draw how well that works."""
+    from medlabel.evaluate import segmentation as finding
+    from medlabel.report import segmentation as drawing
+
+    params, layout = State.both()
+    asked = chosen(name, params.segmentation, "segmentation")
+    series = asked.series
+    inputs = finding.Inputs(
+        Path(layout.encoder(asked.reference)),
+        {one: Path(layout.phantoms(*one)) for one in series},
+        {one: Path(layout.captions(*one)) for one in series},
+        [Path(path) for one in asked.shown for path in layout.archives(one.images).values()],
+    )
+    engine = params.encoders[asked.reference.name].runtime
+    found = finding.judge(inputs, asked, params.seed, params.device, engine)
+    drawing.write(params, name, found, Path(layout.segmentation(name, "")))
+
+
 def contact_sheet() -> None:
     """Draw a few phantoms of every kind."""
     from medlabel.report import contact_sheet as sheet

@@ -43,6 +43,7 @@ from medlabel.params.networks import Network
 from medlabel.params.reading import check, overlay, read, read_yaml, retyped, schema, validate
 from medlabel.params.recipes import Augmentation, Distillation, Recipe, Start
 from medlabel.params.retrieval import Retrieval
+from medlabel.params.segmentation import Segmentation
 from medlabel.params.studies import TRUE, Cell, Trained, blocks, varying
 
 __all__ = [
@@ -82,6 +83,7 @@ __all__ = [
     "Recipe",
     "Retrieval",
     "Runtime",
+    "Segmentation",
     "Start",
     "Tower",
     "Trained",

@@ -10,10 +10,11 @@ from medlabel.data import catalogue
 from medlabel.networks.names import misfit
 from medlabel.params.agreement import Agreement
 from medlabel.params.compared import Compared
-from medlabel.params.encoders import Contrastive, EncoderReference
+from medlabel.params.encoders import Contrastive, EncoderReference, Locked
 from medlabel.params.few_labels import FewLabels
 from medlabel.params.mixtures import Mixture
 from medlabel.params.retrieval import Searched
+from medlabel.params.segmentation import Segmentation
 from medlabel.params.studies import KEYS, TEACHING, TRUE, Cell, Study, Trained
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ def check(params: Params) -> None:
         _check_agreement(params, f"agreement.{name}", compared)
     for name, encoders in params.compared.items():
         _check_compared(params, f"compared.{name}", encoders)
+    for name, segmented in params.segmentation.items():
+        _check_segmentation(params, f"segmentation.{name}", segmented)
 
 
 def _check_mixture(params: Params, name: str, mixture: Mixture) -> None:
@@ -197,6 +200,25 @@ def _check_compared(params: Params, where: str, compared: Compared) -> None:
             raise ValueError(
                 f"{where}.{key}: {getattr(compared, key)!r} given, a labelling of which "
                 f"studies.{compared.study} has one cell for each encoder and images allowed"
+            )
+
+
+def _check_segmentation(params: Params, where: str, segmented: Segmentation) -> None:
+    try:
+        reference = segmented.reference
+    except ValueError as error:
+        raise ValueError(f"{where}.encoder: {error}") from error
+    _check_encoder(params, f"{where}.encoder", reference)
+    if not isinstance(params.encoders[reference.name], Locked):
+        raise ValueError(
+            f"{where}.encoder: {segmented.encoder!r} given, an encoder of kind locked allowed"
+        )
+    for split, count in segmented.images.model_dump().items():
+        drawn = getattr(params.phantoms.counts, split)
+        if count > drawn:
+            raise ValueError(
+                f"{where}.images.{split}: {count} given, at most phantoms.counts.{split} ({drawn}) "
+                f"allowed"
             )
 
 

@@ -27,6 +27,7 @@ from medlabel.params.mixtures import Mixture
 from medlabel.params.networks import Network
 from medlabel.params.recipes import Recipe
 from medlabel.params.retrieval import Retrieval
+from medlabel.params.segmentation import Segmentation
 from medlabel.params.studies import (
     TRUE,
     Cell,
@@ -128,6 +129,9 @@ class Params(Section):
     )
     compared: Annotated[dict[Name, Compared], extending("title")] = Field(
         description="Encoders side by side: what their words are right about, and what they cost."
+    )
+    segmentation: Annotated[dict[Name, Segmentation], extending("title")] = Field(
+        description="Where images show what words say: masks of phantoms, found by phrases."
     )
     default_studies: list[Name] = Field(
         min_length=1, description="What `snakemake` makes without a target."
