@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from medlabel import files
-from medlabel.annotation import halves
+from medlabel.annotation import embedding, halves
 from medlabel.errors import MedlabelError
 from medlabel.teacher import encoder, locked, trunks, words
 from tests.teacher.conftest import drawn, locked_folder, locked_settings, teach
@@ -64,3 +64,13 @@ def test_weights_that_do_not_fit_are_one_line(locked_folder: Path, tmp_path: Pat
     files.write_json(folder / encoder.CONFIG, config)
     with pytest.raises(MedlabelError, match="cannot be loaded"):
         halves.with_words(folder, CPU)
+
+
+def test_a_tower_of_convolutions_stays_in_float32_unless_asked(
+    locked_folder: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    folded, attending = (halves.with_words(one, CPU) for one in (locked_folder, tiny_encoder))
+    assert embedding.arithmetic("auto", folded) == "fp32"
+    assert embedding.arithmetic("bf16", folded) == "bf16"
+    assert embedding.arithmetic("auto", attending) == "bf16"

@@ -138,7 +138,7 @@ class Labeller(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return embeddings of images, and what these are whatever they show."""
         settings = embedding.Settings(
             self.batch_size,
-            compute.choose_precision(self.precision, self._loaded.device),  # type: ignore[arg-type]
+            embedding.arithmetic(self.precision, self._loaded),  # type: ignore[arg-type]
             self.threads,
             0 if self.threads == 1 else self.threads,
             places.cache() / "images",

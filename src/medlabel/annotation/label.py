@@ -180,7 +180,7 @@ def _by_words(
     loaded, said = wording.read(
         folder, request.sentences, request.device, request.threads, request.weigh
     )
-    arithmetic = compute.choose_precision(request.arithmetic, loaded.device)  # type: ignore[arg-type]
+    arithmetic = embedding.arithmetic(request.arithmetic, loaded)  # type: ignore[arg-type]
     settings = _settings(request, arithmetic)
     embedded = embedding.embed(found, request.reading, loaded, settings, looked())
     _require_images(request.images, embedded)
