@@ -12,7 +12,6 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from medlabel import compute
 from medlabel.annotation import classes as naming
 from medlabel.annotation import embedding, labelling, looks, places, sources, teachers, wording
 from medlabel.data.pixels import Pixels
