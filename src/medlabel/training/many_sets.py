@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +18,19 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medlabel import compute, files
-from medlabel.data import archive, mixtures, vectors
-from medlabel.data.many_sets import Numbering, numbered
+from medlabel.data.many_sets import Numbering
 from medlabel.errors import MedlabelError
 from medlabel.evaluate import many_sets as evaluation
 from medlabel.evaluate.many_sets import Answers
 from medlabel.networks import registry
-from medlabel.params import Learner, ManySets, Params, Recipe, TrainingSettings
+from medlabel.params import Learner, ManySets, Params, TrainingSettings
 from medlabel.progress import track
 from medlabel.randomness import stream, torch_seed
-from medlabel.training import memory, schedule
+from medlabel.training import schedule
 from medlabel.training.inputs import Inputs
 from medlabel.training.optimizer import Optimizer
 
@@ -41,7 +38,6 @@ logger = logging.getLogger("medlabel")
 
 JUDGED_AT_ONCE = 512  # images: bounds memory only
 PURPOSE = "many sets"
-VERSIONS = ("torch", "torchvision", "timm", "monai", "numpy", "medmnist")
 
 
 @dataclass(frozen=True)
@@ -90,111 +86,6 @@ class Reached:
     weights: dict[str, Tensor] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Files:
-    """What a model is learnt from: image files by set, their pool, and embeddings if it sees them.
-
-    The state after each epoch is kept in `resume`.
-    """
-
-    archives: Mapping[str, Path]
-    pool: Path
-    embeddings: Path | None
-    resume: Path
-
-
-def run(params: Params, name: str, model: str, given: Files, folder: Path, code: str) -> None:
-    """Train one model of an entry of `many_sets` and let it answer for all images.
-
-    Parameters
-    ----------
-    params
-        Of the entry, and all that it names.
-    name, model
-        The entry, and one of its models.
-    given
-        Files.
-    folder
-        Where to write ``predictions.parquet``, ``curves.parquet``, ``weights.safetensors`` and
-        ``run.json``, the last one last.
-    code
-        Fingerprint of the code.
-
-    Raises
-    ------
-    MedlabelError
-        When an input is missing or does not fit the others; when the network cannot take the
-        images; when a loss is no longer finite.
-    """
-    many, learner = params.many_sets[name], params.many_sets[name].models[model]
-    recipe, numbering = params.recipes[learner.recipe], Numbering(tuple(many.sets))
-    where = compute.prepare(params.device, recipe.threads)
-    memory.keep()
-    examples = _examples(many, learner, recipe, numbering, given, where)
-    training = Training(params, name, model, numbering, examples["train"], where)
-    content = [given_settings(params, name, model), code, versions()]
-    content += [files.digest(path) for path in (given.pool, *given.archives.values())]
-    reached = training.fit(examples, given.resume, content)
-    answers = [training.answers(one) for one in examples.values()]
-    for split in examples:
-        logger.info("%s/%s: %s answered", name, model, split)
-    _write(folder, training, reached, answers, content)
-    given.resume.unlink(missing_ok=True)
-
-
-def given_settings(params: Params, name: str, model: str) -> dict[str, Any]:
-    """Return all parameters that the result of a model depends on, as plain JSON values."""
-    many = params.many_sets[name]
-    learner = many.models[model]
-    return {
-        "seed": params.seed,
-        "sets": many.sets,
-        "images": many.images,
-        "size": many.size,
-        "projection": many.projection,
-        "model": learner.model_dump(mode="json"),
-        "recipe": params.recipes[learner.recipe].model_dump(
-            mode="json", exclude={"protocol", "seeds_per_job", "keep_weights"}
-        ),
-        "network": params.networks[str(learner.network)].model_dump(mode="json")
-        if learner.network in params.networks
-        else learner.network,
-    }
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of the libraries that digits depend on."""
-    return {name: version(name) for name in VERSIONS}
-
-
-def _examples(
-    many: ManySets,
-    learner: Learner,
-    recipe: Recipe,
-    numbering: Numbering,
-    given: Files,
-    where: torch.device,
-) -> dict[str, Examples]:
-    pool = mixtures.read_pool(given.pool)
-    opened = {name: archive.read(given.archives[name], name, many.size) for name in many.sets}
-    found = {}
-    for split in archive.SPLITS:
-        images = pool.loc[pool["split"] == split, mixtures.IMAGE].reset_index(drop=True)
-        classes, labels = numbered(numbering, opened, images)
-        if learner.encoder is not None and given.embeddings is not None:
-            seen = vectors.read_embeddings(given.embeddings, learner.encoder, images)
-        else:
-            pixels = archive.pixels(opened, images, recipe.channels, many.size, many.projection)
-            seen = pixels.reshape(*pixels.shape[:3], recipe.channels)
-        found[split] = Examples(
-            images,
-            torch.from_numpy(np.ascontiguousarray(seen)).to(where),
-            torch.from_numpy(classes).to(where),
-            torch.from_numpy(labels).to(where),
-        )
-    return found
-
-
 def image_weights(learner: Learner, sets: npt.NDArray[np.str_]) -> npt.NDArray[np.float64]:
     """Weigh training images, (n,) with mean 1, so that sets count as a model wants it.
 
@@ -239,6 +130,19 @@ def loss(
         each = F.binary_cross_entropy_with_logits(own, labels.nan_to_num(), reduction="none")
         losses = losses + (each * known).sum(dim=1) / known.sum(dim=1).clamp(min=1)
     return losses.mean() if weights is None else (losses * weights).mean()
+
+
+def _as_training(params: Params, many: ManySets, learner: Learner) -> TrainingSettings:
+    """Return what shapes a network and the way of images into it."""
+    return TrainingSettings(
+        seed=params.seed,
+        mixture=many.mixture,
+        dataset=None,
+        size=many.size,
+        labelling=None,
+        network=params.networks.get(str(learner.network), str(learner.network)),
+        recipe=params.recipes[learner.recipe],
+    )
 
 
 class Training:
@@ -330,7 +234,9 @@ class Training:
             rate = schedule.learning_rate(
                 self.recipe, (number - 1) * len(batches) + step, len(batches)
             )
-            seen = train.seen[rows] if self.inputs is None else self.inputs.training(train.seen[rows])
+            seen = train.seen[rows]
+            if self.inputs is not None:
+                seen = self.inputs.training(seen)
             with self._arithmetic():
                 outputs = self.network(seen).float()
             measured = loss(
