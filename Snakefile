@@ -14,6 +14,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/teacher.smk"
 include: "workflow/rules/training.smk"
 include: "workflow/rules/results.smk"
+include: "workflow/rules/many_sets.smk"
 
 
 localrules:
@@ -89,6 +90,16 @@ rule compared_all:
             LAYOUT.compared(name, file)
             for name in PARAMS.compared
             for file in COMPARED_FILES
+        ],
+    localrule: True
+
+
+rule many_sets_all:
+    input:
+        [
+            LAYOUT.many_sets(name, file)
+            for name in PARAMS.many_sets
+            for file in MANY_SETS_FILES
         ],
     localrule: True
 

@@ -55,7 +55,7 @@ def embed_sets(
         archives={one: Path(path) for one, path in layout.sets_of(many).items()},
         mixture=many.mixture,
         pool=Path(layout.many_sets_data(name, "pool.parquet")),
-        target=Path(layout.many_sets_data(name, f"{encoder}.parquet")),
+        target=Path(layout.many_sets_data(name, f"embeddings/{encoder}.parquet")),
         settings=settings,
         cache=Path(params.folders.data) / "cache" / "embeddings",
         device=params.device,
@@ -76,7 +76,7 @@ def train_sets(
     given = job.Files(
         {one: Path(path) for one, path in layout.sets_of(many).items()},
         Path(layout.many_sets_data(name, "pool.parquet")),
-        Path(layout.many_sets_data(name, f"{seen}.parquet")) if seen else None,
+        Path(layout.many_sets_data(name, f"embeddings/{seen}.parquet")) if seen else None,
         Path(params.folders.data) / "cache" / "many_sets" / name / f"{model}.pt",
     )
     folder = Path(layout.many_sets_data(name, f"models/{model}"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -113,7 +113,8 @@ def numbered(
     classes = np.empty(len(images), np.int64)
     labels = np.full((len(images), len(numbering.labels)), np.nan, np.float32)
     rows = images["row"].to_numpy()
-    for (name, split), places in images.groupby(IMAGE[:2], observed=True).indices.items():
+    groups: Any = images.groupby(IMAGE[:2], observed=True).indices
+    for (name, split), places in groups.items():
         held = archives[name].labels[split]
         if rows[places].max() >= len(held):
             raise MedlabelError(

@@ -14,10 +14,11 @@ from medlabel.data import archive, vectors
 from medlabel.data.many_sets import Classes, Labels, Numbering
 from medlabel.data.mixtures import IMAGE
 from medlabel.data.vectors import Vectors
-from medlabel.evaluate import scores
+from medlabel.evaluate import scores, statistics
 
 ALL = "all"
 SHARED, OWN, TRUTH = "shared", "own", "truth"  # columns of predictions
+AT_ONCE = 250  # resamplings: bounds memory only
 SCORES = [
     "model",
     "split",
@@ -130,22 +131,52 @@ def score(answers: Answers, numbering: Numbering, model: str) -> pd.DataFrame:
 
 def overall(answers: Answers, numbering: Numbering) -> dict[str, str | int | float]:
     """Score images that carry one label, over all sets."""
-    single = [not numbering.multi_label(name) for name in numbering.sets]
-    kept = np.array(single)[numbering.set_of_class]
-    chosen = answers.of(kept[answers.classes])
-    places = np.cumsum(kept) - 1  # of the shared classes among those of sets with one label
-    truth, chances = places[chosen.classes], chosen.shared[:, kept]
+    chosen = single(answers, numbering)
+    task, truth, chances = asked(chosen, numbering, ALL)
     known = _within(chosen.shared, chosen.classes, numbering)
     return {
         "set": ALL,
         "images": len(truth),
-        "classes": int(kept.sum()),
-        "trivial_accuracy": scores.trivial_accuracy("multi-class", truth[:, None]),
-        "accuracy": float((chosen.shared.argmax(axis=1) == chosen.classes).mean()),
-        "auc": scores.score("multi-class", truth[:, None], chances)["auc"],
+        "classes": chances.shape[1],
+        "trivial_accuracy": scores.trivial_accuracy(task, truth),
+        "accuracy": float(hits(chosen, numbering, ALL).mean()),
+        "auc": scores.score(task, truth, chances)["auc"],
         "accuracy_set_known": float((known == chosen.classes).mean()),
         "set_right": float(sets_right(chosen, numbering).mean()),
     }
+
+
+def single(answers: Answers, numbering: Numbering) -> Answers:
+    """Return the answers about images that carry one label."""
+    return answers.of(_single(numbering)[answers.classes])
+
+
+def _single(numbering: Numbering) -> npt.NDArray[np.bool_]:
+    """Say of each shared class whether it is a label, and not a multi-label set as a whole."""
+    of_sets = np.array([not numbering.multi_label(name) for name in numbering.sets])
+    return of_sets[numbering.set_of_class]
+
+
+def asked(
+    answers: Answers, numbering: Numbering, name: str
+) -> tuple[str, npt.NDArray[np.int64], Vectors]:
+    """Return task, truth and probabilities that the AUC of a set is of, or that of `ALL`.
+
+    As `medlabel.evaluate.scores.score` takes them. `answers` are about images of that set, or about
+    those of all sets that carry one label (`single`).
+    """
+    if name == ALL:
+        kept = _single(numbering)
+        places = np.cumsum(kept) - 1  # of the shared classes among those of sets with one label
+        return "multi-class", places[answers.classes][:, None], answers.shared[:, kept]
+    task = numbering.task(name)
+    if numbering.multi_label(name):
+        own = numbering.own_labels(name)
+        return task, answers.labels[:, own].astype(np.int64), answers.own[:, own]
+    within = numbering.own_classes(name)
+    chances = answers.shared[:, within].astype(np.float64)
+    chances = chances / np.maximum(chances.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+    return task, (answers.classes - within.start)[:, None], chances
 
 
 def _within(shared: Vectors, classes: Classes, numbering: Numbering) -> Classes:
@@ -186,14 +217,7 @@ def hits(answers: Answers, numbering: Numbering, name: str) -> npt.NDArray[np.fl
 
 
 def _of_set(answers: Answers, numbering: Numbering, name: str) -> dict[str, str | int | float]:
-    task, first = numbering.task(name), numbering.own_classes(name).start
-    if numbering.multi_label(name):
-        own = numbering.own_labels(name)
-        truth, chances = answers.labels[:, own].astype(np.int64), answers.own[:, own]
-    else:
-        truth = (answers.classes - first)[:, None]
-        chances = answers.shared[:, numbering.own_classes(name)].astype(np.float64)
-        chances = chances / np.maximum(chances.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+    task, truth, chances = asked(answers, numbering, name)
     found = scores.score(task, truth, chances)
     return {
         "set": name,
@@ -205,3 +229,48 @@ def _of_set(answers: Answers, numbering: Numbering, name: str) -> dict[str, str 
         "accuracy_set_known": found["accuracy"],
         "set_right": float(sets_right(answers, numbering).mean()),
     }
+
+
+def intervals(
+    answers: Answers,
+    numbering: Numbering,
+    name: str,
+    confidence: float,
+    resamples: int,
+    random: np.random.Generator,
+) -> dict[str, float]:
+    """Return percentile bootstrap intervals over images, of accuracy and AUC as `score` has them.
+
+    Parameters
+    ----------
+    answers
+        About images of a set, or about those of all sets that carry one label (`single`).
+    name
+        That set, or `ALL`.
+    confidence
+        Such as 0.95.
+    resamples
+        Resamplings of the images; those without a class have no AUC, and are passed over.
+    random
+        Of the resampling.
+
+    Returns
+    -------
+    dict
+        accuracy_low, accuracy_high, auc_low, auc_high; NaN where no resampling has a score.
+    """
+    images = len(answers.classes)
+    right, question = hits(answers, numbering, name), asked(answers, numbering, name)
+    accuracies, aucs = [], []
+    for drawn in range(0, resamples, AT_ONCE):
+        size = min(AT_ONCE, resamples - drawn)
+        weights = random.multinomial(images, np.full(images, 1 / images), size).astype(np.float64)
+        accuracies.append(weights @ right / images)
+        aucs.append(scores.weighted(*question, weights)["auc"])
+    found = {}
+    for metric, parts in (("accuracy", accuracies), ("auc", aucs)):
+        values = np.concatenate(parts)
+        known = values[np.isfinite(values)]
+        ends = statistics.percentiles(known, confidence) if len(known) else (np.nan, np.nan)
+        found[f"{metric}_low"], found[f"{metric}_high"] = ends
+    return found

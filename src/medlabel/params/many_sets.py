@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,9 @@ from medlabel.data.catalogue import is_phantom, is_volumetric
 from medlabel.params.base import Dataset, Name, Part, Section
 from medlabel.params.encoders import EncoderReference
 from medlabel.params.mixtures import ClassRole, Mixture, MixtureClass
+
+if TYPE_CHECKING:
+    from medlabel.params.model import Params
 
 Weight = Annotated[float, Field(gt=0, le=1000)]
 
@@ -123,3 +126,23 @@ class ManySets(Part):
         """The encoders' weights, each once."""
         found = {model.encoder: model.reference for model in self.models.values()}
         return [reference for reference in found.values() if reference is not None]
+
+
+def settings_of(params: Params, name: str, model: str) -> dict[str, Any]:
+    """Return all parameters that the result of a model depends on, as plain JSON values."""
+    many = params.many_sets[name]
+    learner = many.models[model]
+    return {
+        "seed": params.seed,
+        "sets": many.sets,
+        "images": many.images,
+        "size": many.size,
+        "projection": many.projection,
+        "model": learner.model_dump(mode="json"),
+        "recipe": params.recipes[learner.recipe].model_dump(
+            mode="json", exclude={"protocol", "seeds_per_job", "keep_weights"}
+        ),
+        "network": params.networks[str(learner.network)].model_dump(mode="json")
+        if learner.network in params.networks
+        else learner.network,
+    }

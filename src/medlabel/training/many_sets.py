@@ -8,7 +8,7 @@ import logging
 import math
 import pickle
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -100,13 +100,12 @@ def image_weights(learner: Learner, sets: npt.NDArray[np.str_]) -> npt.NDArray[n
         return np.ones(len(sets))
     names, places, counts = np.unique(sets, return_inverse=True, return_counts=True)
     wanted = np.array([learner.weights.get(str(name), 1.0) for name in names])
-    weights: npt.NDArray[np.float64] = (wanted / counts)[places]
-    return weights / weights.mean()
+    weights = (wanted / counts)[places]
+    scaled: npt.NDArray[np.float64] = weights / weights.mean()
+    return scaled
 
 
-def loss(
-    outputs: Tensor, classes: Tensor, labels: Tensor, weights: Tensor | None = None
-) -> Tensor:
+def loss(outputs: Tensor, classes: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
     """Return the mean loss of images.
 
     Each has the cross-entropy of its shared class; one of a multi-label set besides the binary
@@ -123,7 +122,8 @@ def loss(
     weights
         float32 (n,); None weighs images alike.
     """
-    shared, own = outputs.split([outputs.shape[1] - labels.shape[1], labels.shape[1]], dim=1)
+    parts = [outputs.shape[1] - labels.shape[1], labels.shape[1]]
+    shared, own = torch.split(outputs, parts, dim=1)
     losses = F.cross_entropy(shared, classes, reduction="none")
     if labels.shape[1]:
         known = ~labels.isnan()
@@ -259,7 +259,7 @@ class Training:
             order = random.choice(images, images, p=chances)
         else:
             order = random.permutation(images)
-        parts = torch.from_numpy(order).to(self.device).split(self.recipe.batch_size)
+        parts = torch.split(torch.from_numpy(order).to(self.device), self.recipe.batch_size)
         return [part for part in parts if len(part) > 1]
 
     def _judge(self, val: Examples, rate: float, train_loss: float) -> None:
@@ -296,7 +296,7 @@ class Training:
         with torch.inference_mode(), self._arithmetic():
             parts = (
                 part if self.inputs is None else self.inputs.judging(part)
-                for part in examples.seen.split(JUDGED_AT_ONCE)
+                for part in torch.split(examples.seen, JUDGED_AT_ONCE)
             )
             return torch.cat([self.network(part).float() for part in parts])
 
@@ -305,7 +305,8 @@ class Training:
         return self._told(examples, self.outputs(examples))
 
     def _told(self, examples: Examples, outputs: Tensor) -> Answers:
-        shared, own = outputs.split([len(self.numbering.classes), len(self.numbering.labels)], 1)
+        parts = [len(self.numbering.classes), len(self.numbering.labels)]
+        shared, own = torch.split(outputs, parts, dim=1)
         return Answers(
             examples.images,
             examples.classes.cpu().numpy(),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 from safetensors.torch import save_file
@@ -19,6 +20,7 @@ from medlabel.data.many_sets import Numbering, numbered
 from medlabel.evaluate import many_sets as evaluation
 from medlabel.evaluate.many_sets import Answers
 from medlabel.params import Learner, ManySets, Params, Recipe
+from medlabel.params.many_sets import settings_of
 from medlabel.training import memory
 from medlabel.training.many_sets import Examples, Training
 
@@ -76,26 +78,6 @@ def run(params: Params, name: str, model: str, given: Files, folder: Path, code:
     given.resume.unlink(missing_ok=True)
 
 
-def settings_of(params: Params, name: str, model: str) -> dict[str, Any]:
-    """Return all parameters that the result of a model depends on, as plain JSON values."""
-    many = params.many_sets[name]
-    learner = many.models[model]
-    return {
-        "seed": params.seed,
-        "sets": many.sets,
-        "images": many.images,
-        "size": many.size,
-        "projection": many.projection,
-        "model": learner.model_dump(mode="json"),
-        "recipe": params.recipes[learner.recipe].model_dump(
-            mode="json", exclude={"protocol", "seeds_per_job", "keep_weights"}
-        ),
-        "network": params.networks[str(learner.network)].model_dump(mode="json")
-        if learner.network in params.networks
-        else learner.network,
-    }
-
-
 def _versions() -> dict[str, str]:
     return {name: version(name) for name in VERSIONS}
 
@@ -115,7 +97,9 @@ def _examples(
         images = pool.loc[pool["split"] == split, mixtures.IMAGE].reset_index(drop=True)
         classes, labels = numbered(numbering, opened, images)
         if learner.encoder is not None and given.embeddings is not None:
-            seen = vectors.read_embeddings(given.embeddings, learner.encoder, images)
+            seen: npt.NDArray[Any] = vectors.read_embeddings(
+                given.embeddings, learner.encoder, images
+            )
         else:
             pixels = archive.pixels(opened, images, recipe.channels, many.size, many.projection)
             seen = pixels.reshape(*pixels.shape[:3], recipe.channels)

@@ -92,10 +92,14 @@ def draw(flag: str, count: int, size: int, seed: int, split: str) -> tuple[Pixel
     randoms = [stream(seed, "stand-in", flag, split, number) for number in range(count)]
     if flag == CHESTS:
         labels = np.stack([chests.findings(rng) for rng in randoms])
-        images = [_seen(rng, chests.chest, row, size) for rng, row in zip(randoms, labels)]
+        images = [
+            _seen(rng, chests.chest, row, size) for rng, row in zip(randoms, labels, strict=True)
+        ]
         return np.stack(images), labels
     classes = np.arange(count) % len(catalogue.class_names(flag))
-    images = [_seen(rng, DRAWN[flag], int(one), size) for rng, one in zip(randoms, classes)]
+    images = [
+        _seen(rng, DRAWN[flag], int(one), size) for rng, one in zip(randoms, classes, strict=True)
+    ]
     return np.stack(images), classes.astype(np.uint8)[:, np.newaxis]
 
 
@@ -106,4 +110,5 @@ def _seen(
     factor = oversampling(size)
     fine = average_down(artist(rng, shown, plane(size * factor)), factor)
     image = scanner.degrade(fine[np.newaxis], scanner.artefacts(size), rng)
-    return np.round(255 * image[0]).astype(np.uint8)
+    seen: Pixels = np.round(255 * image[0]).astype(np.uint8)
+    return seen

@@ -1,4 +1,4 @@
-"""STAND-INS for OrganA, OrganC and OrganSMNIST: eleven shapes in three views, which no CT showed."""
+"""STAND-INS for OrganA, OrganC and OrganSMNIST: eleven shapes in three views, of no real body."""
 
 from __future__ import annotations
 
