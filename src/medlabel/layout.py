@@ -20,6 +20,7 @@ CONCEPT_FILES = ("scores.csv", "tables.md", "concepts.svg", "concepts.png")
 MANY_SETS_FILES = (
     "scores.csv",
     "tables.md",
+    "confusion.csv",
     "sets.svg",
     "sets.png",
     "confusion.svg",

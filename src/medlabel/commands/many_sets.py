@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,10 @@ from medlabel import fingerprint
 from medlabel.commands.state import State, chosen
 from medlabel.layout import PUBLISHED
 from medlabel.networks.names import module_of
+
+if TYPE_CHECKING:
+    from medlabel.data.many_sets import Numbering
+    from medlabel.report.many_sets import Ran
 
 Entry = Annotated[str, typer.Argument(help="An entry of many_sets in params.yaml.")]
 
@@ -87,19 +91,25 @@ def train_sets(
 def many_sets(name: Entry) -> None:
     """Score the models of many sets, and draw them beside one another."""
     from medlabel.data.many_sets import Numbering
-    from medlabel.evaluate import many_sets as evaluation
     from medlabel.evaluate import published
     from medlabel.report import many_sets as drawing
 
     params, layout = State.both()
     many = chosen(name, params.many_sets, "many_sets")
     numbering = Numbering(tuple(many.sets))
-    answers = {
-        model: evaluation.read(
-            Path(layout.many_sets_data(name, f"models/{model}/predictions.parquet")), numbering
-        )
+    models = {
+        model: _ran(layout.many_sets_data(name, f"models/{model}"), numbering)
         for model in many.models
     }
     table = published.read(Path(PUBLISHED))
     beside = table[table["dataset"] == many.published] if many.published else table[:0]
-    drawing.write(params, name, answers, beside, Path(layout.many_sets(name, "")))
+    drawing.write(params, name, models, beside, Path(layout.many_sets(name, "")))
+
+
+def _ran(folder: str, numbering: Numbering) -> Ran:
+    from medlabel import files
+    from medlabel.evaluate import many_sets as evaluation
+    from medlabel.report.many_sets import Ran
+
+    record = files.read_json(Path(folder, "run.json"), "train_sets")
+    return Ran(evaluation.read(Path(folder, "predictions.parquet"), numbering), record)
