@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from medlabel import compute, files
 from medlabel.data import archive, mixtures, vectors
 from medlabel.data.many_sets import Numbering, numbered
+from medlabel.errors import MedlabelError
 from medlabel.evaluate import many_sets as evaluation
 from medlabel.evaluate.many_sets import Answers
 from medlabel.params import Learner, ManySets, Params, Recipe
@@ -61,13 +62,15 @@ def run(params: Params, name: str, model: str, given: Files, folder: Path, code:
     ------
     MedlabelError
         When an input is missing or does not fit the others; when the network cannot take the
-        images; when a loss is no longer finite.
+        images; when a class without validation images leaves undefined what chooses the epoch;
+        when a loss is no longer finite.
     """
     many, learner = params.many_sets[name], params.many_sets[name].models[model]
     recipe, numbering = params.recipes[learner.recipe], Numbering(tuple(many.sets))
     where = compute.prepare(params.device, recipe.threads)
     memory.keep()
     examples = _examples(many, learner, recipe, numbering, given, where)
+    _refuse_absent(f"many_sets.{name}", learner, recipe, numbering, examples["val"])
     training = Training(params, name, model, numbering, examples["train"], where)
     learnt_from = filter(None, (given.pool, given.embeddings, *given.archives.values()))
     content: list[Any] = [settings_of(params, name, model), code, _versions()]
@@ -110,6 +113,19 @@ def _examples(
             torch.from_numpy(labels).to(where),
         )
     return found
+
+
+def _refuse_absent(
+    where: str, learner: Learner, recipe: Recipe, numbering: Numbering, val: Examples
+) -> None:
+    shown = set(val.classes.tolist())
+    for number, (name, label) in enumerate(numbering.classes):
+        if recipe.select == "auc" and not numbering.multi_label(name) and number not in shown:
+            raise MedlabelError(
+                f"{where}.sets: {name}: one validation image of {label!r} expected, none found, "
+                f"so that no AUC chooses the epoch; leave the set out, or set "
+                f"recipes.{learner.recipe}.select: loss."
+            )
 
 
 def _write(
