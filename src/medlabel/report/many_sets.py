@@ -33,6 +33,7 @@ from medlabel.report.text import (
     heading,
     percent,
     readable,
+    titled,
     value,
 )
 
@@ -92,7 +93,7 @@ def write(
     told = _explain(params.statistics, numbering)
     marked = f"**{PHANTOM_MARK}.** {told}" if many.drawn else told
     shown = [_overall(many, scores, models), *_published(many, published)]
-    shown += [_by_set(numbering, scores), _between(many.sets, counts[best], best)]
+    shown += [_by_set(many, numbering, scores), _between(many, counts[best], best)]
     table.write(many.title, marked, shown, folder / TABLES)
     sets, between = (
         [folder / one for one in FIGURES if one.startswith(what)] for what in ("sets", "confusion")
@@ -216,25 +217,27 @@ def _published(many: ManySets, published: pd.DataFrame) -> list[table.Table]:
         return []
     rows = [
         {
-            "Images": row["split"] or NONE,
+            "Images": readable(SPLITS.get(row["split"], row["split"] or "not said")),
             "Model": row["model"],
             "Epochs": NONE if row["epochs"] is None else f"{row['epochs']:.0f}",
             **{
-                heading(metric): NONE if row[key] is None else value(metric, row[key])
-                for metric, key in [(one, COLUMNS[one]) for one in SHOWN]
+                heading(metric): NONE
+                if (score := row[COLUMNS[metric]]) is None
+                else f"{METRICS[metric][2] * score:.5g}"
+                for metric in SHOWN
             },
             "Source": row["source"],
             "Note": row["note"] or NONE,
         }
         for row in published.to_dict("records")
     ]
-    note = "Of the official images." + (
-        " Ours are drawn: the two say nothing of each other's images." if many.drawn else ""
+    note = "Values of the official images." + (
+        " Ours are PHANTOMS, so that neither is better or worse than the other." * many.drawn
     )
     return [table.Table("Published", note, rows)]
 
 
-def _by_set(numbering: Numbering, scores: pd.DataFrame) -> table.Table:
+def _by_set(many: ManySets, numbering: Numbering, scores: pd.DataFrame) -> table.Table:
     by, rows = _rows(scores), []
     for name in numbering.sets:
         for model in dict.fromkeys(scores["model"]):
@@ -242,7 +245,7 @@ def _by_set(numbering: Numbering, scores: pd.DataFrame) -> table.Table:
             test = each["test"]
             rows.append(
                 {
-                    "Set": name,
+                    "Set": titled(name, many.drawn),
                     "Classes": f"{test['classes']}"
                     + (" labels" if numbering.multi_label(name) else ""),
                     "Test images": f"{test['images']:,}",
@@ -267,10 +270,10 @@ def _by_set(numbering: Numbering, scores: pd.DataFrame) -> table.Table:
     return table.Table("By set", note, rows)
 
 
-def _between(sets: Sequence[str], counts: npt.NDArray[np.intp], best: str) -> table.Table:
+def _between(many: ManySets, counts: npt.NDArray[np.intp], best: str) -> table.Table:
     rows = [
-        {"Images of": true, **dict(zip(sets, map(str, row), strict=True))}
-        for true, row in zip(sets, counts, strict=True)
+        {"Images of": titled(true, many.drawn), **dict(zip(many.sets, map(str, row), strict=True))}
+        for true, row in zip(many.sets, counts, strict=True)
     ]
     note = (
         f"Test images by the set that the likeliest class belongs to: of {readable(best)}, the "
@@ -352,7 +355,7 @@ def _draw_confusion(
 ) -> None:
     told = (
         f"Test images by the set that their likeliest class belongs to, counts and per cent of "
-        f"the true set. {readable(best).capitalize()}: the best model on validation images."
+        f"the true set. Of {readable(best)}, the best model on validation images."
     )
     sets = many.sets
     body = 66 if len(sets) <= 3 else 34 + 9 * len(sets)
