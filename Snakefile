@@ -14,6 +14,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/teacher.smk"
 include: "workflow/rules/training.smk"
 include: "workflow/rules/results.smk"
+include: "workflow/rules/many_sets.smk"
 
 
 localrules:
@@ -99,6 +100,16 @@ rule segmentation_all:
             LAYOUT.segmentation(name, file)
             for name in PARAMS.segmentation
             for file in SEGMENTATION_FILES
+        ],
+    localrule: True
+
+
+rule many_sets_all:
+    input:
+        [
+            LAYOUT.many_sets(name, file)
+            for name in PARAMS.many_sets
+            for file in MANY_SETS_FILES
         ],
     localrule: True
 

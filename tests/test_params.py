@@ -201,6 +201,39 @@ def test_overlays_are_valid(overlay: Path) -> None:
         ),
         ("prompts.capstone.templates=['no slot']", "prompts.capstone.templates: 'no slot' given"),
         ("networks.wider.kernels=[3]", "networks.wider.kernels: [3] given, one for each of"),
+        (
+            "many_sets.real.sets=[breastmnist, breastmnist]",
+            "many_sets.real.sets: breastmnist, breastmnist given, each once allowed",
+        ),
+        (
+            "many_sets.real.sets=[breastmnist, phantom_chest]",
+            "many_sets.real.sets: phantom_chest given, official sets allowed",
+        ),
+        (
+            "many_sets.real.images=stand_in",
+            "many_sets.real.sets: vesselmnist3d given with images: stand_in, sets of images",
+        ),
+        (
+            "many_sets.phantom_eleven.images=official",
+            "many_sets.phantom_eleven: a name that begins with phantom_ is reserved to",
+        ),
+        (
+            "many_sets.real.models.head.network=capstone",
+            "many_sets.real.models.head.network, encoder: one of the two allowed",
+        ),
+        (
+            "many_sets.real.models.head_loss.weights={pathmnist: 2}",
+            "many_sets.real.models.head_loss.weights: pathmnist given, which is none of sets",
+        ),
+        (
+            "many_sets.real.models.head.recipe=mixed",
+            "many_sets.real.models.head: recipes.mixed.validation_fraction: 0.2 given",
+        ),
+        (
+            "many_sets.real.models.small_cnn.network=vit3d",
+            "many_sets.real.models.small_cnn.network: network 'vit3d' does not fit images",
+        ),
+        ("many_sets.real.models.small_cnn.balance=loss", None),
         ("default_studies=[mian]", "default_studies: 'mian' given, one of main, "),
         ("colour=blue", "colour: unknown key (value 'blue'); allowed here: seed, device"),
         ("student={model: wide_cnn}", "student: replaced in version 0.2.0 by networks and recipes"),

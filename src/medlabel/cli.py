@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from medlabel import __version__
-from medlabel.commands import data, product, results, students, teacher, training
+from medlabel.commands import data, many_sets, product, results, students, teacher, training
 from medlabel.commands.state import State
 from medlabel.errors import MedlabelError
 
@@ -46,6 +46,11 @@ STEPS = (
     results.concepts,
     results.compared,
     results.segmentation,
+    many_sets.stand_in,
+    many_sets.pool_sets,
+    many_sets.embed_sets,
+    many_sets.train_sets,
+    many_sets.many_sets,
     results.contact_sheet,
 )
 

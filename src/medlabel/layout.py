@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medlabel.data import catalogue
-from medlabel.params import EncoderReference, Mixture, Params, Trained, pool_name
+from medlabel.params import EncoderReference, ManySets, Mixture, Params, Trained, pool_name
 
 ENCODER_FILES = ("open_clip_config.json", "open_clip_model.safetensors", "provenance.json")
 TRAINING_FILES = ("predictions.parquet", "curves.parquet", "run.json", "weights.safetensors")
@@ -17,6 +17,15 @@ CURVE_FILES = ("scores.csv", "tables.md", "curves.svg", "curves.png")
 AGREEMENT_FILES = ("scores.csv", "tables.md", "agreement.svg", "agreement.png")
 COMPARED_FILES = ("scores.csv", "tables.md", "encoders.svg", "encoders.png")
 CONCEPT_FILES = ("scores.csv", "tables.md", "concepts.svg", "concepts.png")
+MANY_SETS_FILES = (
+    "scores.csv",
+    "tables.md",
+    "confusion.csv",
+    "sets.svg",
+    "sets.png",
+    "confusion.svg",
+    "confusion.png",
+)
 RETRIEVAL_FILES = (
     "scores.csv",
     "tables.md",
@@ -147,6 +156,24 @@ class Layout:
     def agreement(self, name: str, file: str) -> str:
         """Return a result of comparing two labellers."""
         return f"{self.results}/agreement/{name}/{file}"
+
+    def stand_in(self, name: str, size: int | str) -> str:
+        """STAND-IN for an official set, drawn."""
+        return f"{self.data}/stand_ins/{size}/{name}.npz"
+
+    def sets_of(self, many: ManySets) -> dict[str, str]:
+        """Image files by set, official ones or STAND-INS."""
+        if many.drawn:
+            return {name: self.stand_in(name, many.size) for name in many.sets}
+        return self.archives(many.mixture)
+
+    def many_sets_data(self, name: str, file: str) -> str:
+        """Return a large file of an entry of `many_sets`: its pool, embeddings, models."""
+        return f"{self.data}/many_sets/{name}/{file}"
+
+    def many_sets(self, name: str, file: str) -> str:
+        """Return a result of one model for many sets."""
+        return f"{self.results}/many_sets/{name}/{file}"
 
     def concepts(self, name: str, file: str) -> str:
         """Return a result of telling concepts."""

@@ -77,6 +77,15 @@ def test_other_questions_are_asked_of_the_same_embeddings(copied: Workplace) -> 
     assert copied.planned(*targets) == {}
 
 
+def test_one_model_for_many_sets_needs_its_stand_ins_alone(copied: Workplace) -> None:
+    target = "results/many_sets/phantom_tiny/tables.md"
+    wanted = {"stand_in": 2, "pool_sets": 1, "embed_sets": 1, "train_sets": 2, "many_sets": 1}
+    assert copied.planned(target) == wanted
+    copied.set(phantoms={"stand_ins": {"train": 30}})
+    assert copied.planned(target) == wanted
+    assert copied.planned() == {}
+
+
 def test_teachers_of_true_labels_need_captions_of_official_files(copied: Workplace) -> None:
     planned = copied.planned("study_labelled")
     assert planned["captions"] == planned["fetch"] - 1 == 2  # no caption of vessels is learnt from

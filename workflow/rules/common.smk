@@ -19,6 +19,7 @@ from medlabel.errors import MedlabelError
 from medlabel.networks.footprint import memory_mb
 from medlabel.networks.names import module_of
 from medlabel.params.agreement import is_table
+from medlabel.params.many_sets import settings_of
 
 ENVIRONMENT = "../../environment.yml"
 
@@ -49,6 +50,7 @@ AGREEMENT_FILES = layout.AGREEMENT_FILES
 COMPARED_FILES = layout.COMPARED_FILES
 CONCEPT_FILES = layout.CONCEPT_FILES
 CURVE_FILES = layout.CURVE_FILES
+MANY_SETS_FILES = layout.MANY_SETS_FILES
 RETRIEVAL_FILES = layout.RETRIEVAL_FILES
 SEGMENTATION_FILES = layout.SEGMENTATION_FILES
 CONTACT_SHEET = multiext(f"{PARAMS.folders.results}/phantoms", ".svg", ".png")
@@ -83,14 +85,18 @@ wildcard_constraints:
     block=r"\d{4}\d*-\d{4}\d*",
     comparison=r"[a-z0-9_]+",
     curve=r"[a-z0-9_]+",
+    dataset=r"[a-z0-9]+",
     encoder=r"[a-z0-9_]+",
     images=r"[a-z0-9_.]+",
     labels=r"[A-Za-z0-9_.@+]+",
     mixture=r"[a-z0-9_]+",
+    model=r"[a-z0-9_]+",
     network=r"[A-Za-z0-9_.-]+",
     prompts=r"[a-z0-9_]+",
     recipe=r"[a-z0-9_]+",
+    reference=r"[a-z0-9_.@]+",
     search=r"[a-z0-9_]+",
+    sets=r"[a-z0-9_]+",
     run=r"|\.\d+",
     size=r"\d+",
     stem=r"[a-z0-9_]+",

@@ -95,11 +95,17 @@ def threads_of_encoder(wildcards):
 
 def embedding_reads(wildcards):
     """Give the arithmetic of an encoder."""
+    encoder = PARAMS.encoders[wildcards.encoder]
+    return arithmetic_of(encoder, PARAMS.mixtures[wildcards.mixture].projection)
+
+
+def arithmetic_of(encoder, projection):
+    """Give what embeddings depend on beside weights, images and code."""
     return {
-        "precision": PARAMS.encoders[wildcards.encoder].precision,
-        "threads": PARAMS.encoders[wildcards.encoder].threads,
-        "runtime": PARAMS.encoders[wildcards.encoder].runtime,
-        "projection": PARAMS.mixtures[wildcards.mixture].projection,
+        "precision": encoder.precision,
+        "threads": encoder.threads,
+        "runtime": encoder.runtime,
+        "projection": projection,
     }
 
 
@@ -363,3 +369,53 @@ def segmentation_reads(wildcards):
         asked=part("segmentation", wildcards.search),
         runtime=PARAMS.encoders[asked.reference.name].runtime,
     )
+
+
+def files_of_sets(wildcards):
+    """Give the image files of the sets that one model learns."""
+    return list(LAYOUT.sets_of(PARAMS.many_sets[wildcards.sets]).values())
+
+
+def sets_read(wildcards):
+    """Give the sets that one model learns."""
+    mixture = PARAMS.many_sets[wildcards.sets].mixture
+    return reads("seed", mixture=mixture.model_dump(mode="json"))
+
+
+def encoder_of(reference):
+    """Give the settings of the encoder that a reference names."""
+    return PARAMS.encoders[parameters.EncoderReference.parse(reference).name]
+
+
+def learner(wildcards):
+    """Give the model for many sets that wildcards name."""
+    return PARAMS.many_sets[wildcards.sets].models[wildcards.model]
+
+
+def embeddings_of_learner(wildcards):
+    """Give the embeddings that a model for many sets learns from; none of one on pixels."""
+    encoder = learner(wildcards).encoder
+    if encoder is None:
+        return []
+    return LAYOUT.many_sets_data(wildcards.sets, f"embeddings/{encoder}.parquet")
+
+
+def memory_of_learner(wildcards):
+    """Give the MiB that training a model for many sets needs."""
+    asked, recipe = learner(wildcards), PARAMS.recipes[learner(wildcards).recipe]
+    if asked.network is None:
+        return 2000
+    return memory_mb(
+        PARAMS.networks.get(asked.network, asked.network),
+        edge=recipe.enlarge_to or PARAMS.many_sets[wildcards.sets].size,
+        volumetric=False,
+        stem=recipe.stem,
+        batch_size=recipe.batch_size,
+    )
+
+
+def learner_reads(wildcards):
+    """Give what a model for many sets depends on, its code among it."""
+    network = module_of(learner(wildcards).network or "")
+    settings = settings_of(PARAMS, wildcards.sets, wildcards.model)
+    return settings | {"code": code("training.many_sets_job", network)}

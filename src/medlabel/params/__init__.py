@@ -37,6 +37,7 @@ from medlabel.params.labellings import (
     Vote,
     ZeroShot,
 )
+from medlabel.params.many_sets import Learner, ManySets
 from medlabel.params.mixtures import ClassRole, Mixture, MixtureClass
 from medlabel.params.model import Params, TrainingSettings, pool_name
 from medlabel.params.networks import Network
@@ -70,7 +71,9 @@ __all__ = [
     "Head",
     "Labelled",
     "Labelling",
+    "Learner",
     "Locked",
+    "ManySets",
     "Mixed",
     "Mixture",
     "MixtureClass",

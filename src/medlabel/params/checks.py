@@ -12,6 +12,7 @@ from medlabel.params.agreement import Agreement
 from medlabel.params.compared import Compared
 from medlabel.params.encoders import Contrastive, EncoderReference, Locked
 from medlabel.params.few_labels import FewLabels
+from medlabel.params.many_sets import Learner, ManySets
 from medlabel.params.mixtures import Mixture
 from medlabel.params.retrieval import Searched
 from medlabel.params.segmentation import Segmentation
@@ -19,6 +20,21 @@ from medlabel.params.studies import KEYS, TEACHING, TRUE, Cell, Study, Trained
 
 if TYPE_CHECKING:
     from medlabel.params.model import Params
+
+# What a recipe may not ask of one model for many sets, which learns true labels of official splits.
+PLAIN: dict[str, Any] = {
+    "distillation": None,
+    "validation_fraction": None,
+    "patience": None,
+    "label_smoothing": 0,
+    "robustness": 0,
+    "mixup": 0,
+    "confidence_weights": False,
+    "self_training": 0,
+    "sampling": "shuffled",
+    "class_weights": False,
+    "test_time_flips": False,
+}
 
 
 def check(params: Params) -> None:
@@ -50,6 +66,8 @@ def check(params: Params) -> None:
         _check_compared(params, f"compared.{name}", encoders)
     for name, segmented in params.segmentation.items():
         _check_segmentation(params, f"segmentation.{name}", segmented)
+    for name, many in params.many_sets.items():
+        _check_many_sets(params, f"many_sets.{name}", many)
 
 
 def _check_mixture(params: Params, name: str, mixture: Mixture) -> None:
@@ -219,6 +237,38 @@ def _check_segmentation(params: Params, where: str, segmented: Segmentation) -> 
             raise ValueError(
                 f"{where}.images.{split}: {count} given, at most phantoms.counts.{split} ({drawn}) "
                 f"allowed"
+            )
+
+
+def _check_many_sets(params: Params, where: str, many: ManySets) -> None:
+    named = where.rpartition(".")[2].startswith("phantom_")
+    if many.drawn != named:
+        raise ValueError(
+            f"{where}: a name that begins with phantom_ is "
+            f"{'required for' if many.drawn else 'reserved to'} images: stand_in"
+        )
+    for name, model in many.models.items():
+        _check_learner(params, f"{where}.models.{name}", model)
+
+
+def _check_learner(params: Params, where: str, model: Learner) -> None:
+    try:
+        reference = model.reference
+    except ValueError as error:
+        raise ValueError(f"{where}.encoder: {error}") from error
+    if reference is not None:
+        _check_encoder(params, f"{where}.encoder", reference)
+    reason = misfit(model.network, False, tuple(params.networks)) if model.network else None
+    if reason:
+        raise ValueError(f"{where}.network: {reason}")
+    require(model.recipe, params.recipes, f"{where}.recipe")
+    recipe = params.recipes[model.recipe]
+    if recipe.start.source != "random":
+        raise ValueError(f"{where}: recipes.{model.recipe}.start: source random allowed here")
+    for key, allowed in PLAIN.items():
+        if (given := getattr(recipe, key)) != allowed:
+            raise ValueError(
+                f"{where}: recipes.{model.recipe}.{key}: {given} given, {allowed} allowed here"
             )
 
 

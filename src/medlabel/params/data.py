@@ -41,6 +41,10 @@ class Phantoms(Section):
     size: int = Field(ge=14, le=512, description="Edge length in pixels (voxels in 3-D).")
     counts: Counts = Field(description="Images of each flat kind.")
     volumes: Counts = Field(description="Vessels in 3-D, half of them with an aneurysm.")
+    stand_ins: Counts = Field(
+        description="Images of each stand-in for an official set (section `many_sets`) at most; "
+        "no more than the official file has."
+    )
     artefacts: bool = Field(
         description="Add scanner artefacts: noise, blur, bias field, ringing, contrast."
     )

@@ -23,6 +23,7 @@ from medlabel.params.encoders import (
 )
 from medlabel.params.few_labels import FewLabels
 from medlabel.params.labellings import AnyLabelling
+from medlabel.params.many_sets import ManySets
 from medlabel.params.mixtures import Mixture
 from medlabel.params.networks import Network
 from medlabel.params.recipes import Recipe
@@ -132,6 +133,9 @@ class Params(Section):
     )
     segmentation: Annotated[dict[Name, Segmentation], extending("title")] = Field(
         description="Where images show what words say: masks of phantoms, found by phrases."
+    )
+    many_sets: Annotated[dict[Name, ManySets], extending("title")] = Field(
+        description="One model for many sets."
     )
     default_studies: list[Name] = Field(
         min_length=1, description="What `snakemake` makes without a target."
@@ -293,6 +297,7 @@ class Params(Section):
             ((one.images, one.references) for one in self.retrieval.values()),
             ((one.images, one.references) for one in self.concepts.values()),
             ((one.images, self.labellers_of(one)) for one in self.agreement.values()),
+            (("", one.references) for one in self.many_sets.values()),
         )
         found = {
             teacher

@@ -1,0 +1,55 @@
+"""Stand-ins have the layout of the official files, and what their labels say is drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medlabel.data import archive, catalogue, phantoms, stand_ins
+from medlabel.data.stand_ins import chests
+
+COUNTS = {"train": 3, "val": 2, "test": 2}
+
+
+def test_every_flat_set_has_one() -> None:
+    flat = {name for name in catalogue.DATASETS if not catalogue.is_volumetric(name)}
+    assert set(stand_ins.STAND_INS) == flat
+
+
+@pytest.mark.parametrize("name", stand_ins.STAND_INS)
+def test_it_is_read_as_the_official_file(name: str, tmp_path: Path) -> None:
+    stand_ins.write(name, tmp_path / "drawn.npz", COUNTS, 28, seed=1)
+    read = archive.read(tmp_path / "drawn.npz", name, 28)  # refuses other channels and labels
+    assert {split: len(labels) for split, labels in read.labels.items()} == COUNTS
+
+
+@pytest.mark.parametrize("name", ["bloodmnist", "tissuemnist", "organamnist", "chestmnist"])
+def test_equal_seeds_draw_equal_images(name: str) -> None:
+    first, again, other = (stand_ins.draw(name, 3, 28, seed, "train") for seed in (4, 4, 5))
+    np.testing.assert_array_equal(first[0], again[0])
+    np.testing.assert_array_equal(first[1], again[1])
+    assert (first[0] != other[0]).any()
+
+
+def test_they_are_other_images_than_encoders_learn_from() -> None:
+    images, _ = stand_ins.draw("bloodmnist", 3, 28, 4, "train")
+    learnt = phantoms.draw("phantom_blood", 3, 28, 4, "train", artefacts=True).images
+    assert (images != learnt).any(axis=(1, 2, 3)).all()
+
+
+def test_no_split_is_larger_than_the_official_one(tmp_path: Path) -> None:
+    stand_ins.write("breastmnist", tmp_path / "drawn.npz", {"val": 100}, 28, seed=1)
+    with np.load(tmp_path / "drawn.npz") as drawn:
+        assert len(drawn["val_images"]) == catalogue.INFO["breastmnist"]["n_samples"]["val"] == 78
+
+
+def test_findings_have_the_order_of_the_official_labels() -> None:
+    assert list(chests.SIGNS) == list(catalogue.class_names("chestmnist"))
+    images, labels = stand_ins.draw("chestmnist", 200, 14, 7, "train")
+    assert labels.shape == (200, len(chests.SIGNS))
+    assert labels.mean() == pytest.approx(chests.CHANCE, abs=0.03)
+    enlarged = list(chests.SIGNS).index("cardiomegaly")
+    middle = images[:, 7:11, 6:9].mean(axis=(1, 2))
+    assert middle[labels[:, enlarged] == 1].mean() > middle[labels[:, enlarged] == 0].mean()
