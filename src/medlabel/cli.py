@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from medlabel import __version__
-from medlabel.commands import data, product, results, students, teacher, training
+from medlabel.commands import data, generation, product, results, students, teacher, training
 from medlabel.commands.state import State
 from medlabel.errors import MedlabelError
 
@@ -36,6 +36,7 @@ STEPS = (
     teacher.words,
     teacher.pseudolabel,
     training.train,
+    generation.generate,
     results.evaluate,
     results.report,
     results.metrics,
@@ -44,6 +45,7 @@ STEPS = (
     results.agreement,
     results.concepts,
     results.compared,
+    generation.generation,
     results.contact_sheet,
 )
 

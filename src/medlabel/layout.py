@@ -17,6 +17,15 @@ CURVE_FILES = ("scores.csv", "tables.md", "curves.svg", "curves.png")
 AGREEMENT_FILES = ("scores.csv", "tables.md", "agreement.svg", "agreement.png")
 COMPARED_FILES = ("scores.csv", "tables.md", "encoders.svg", "encoders.png")
 CONCEPT_FILES = ("scores.csv", "tables.md", "concepts.svg", "concepts.png")
+GENERATED_FILES = ("network.safetensors", "synthetic.npz")
+GENERATION_FILES = (
+    "synthetic_scores.csv",
+    "synthetic_tables.md",
+    "synthetic_images.svg",
+    "synthetic_images.png",
+    "synthetic_scores.svg",
+    "synthetic_scores.png",
+)
 RETRIEVAL_FILES = (
     "scores.csv",
     "tables.md",
@@ -106,6 +115,10 @@ class Layout:
         """Return the labels of a pool: ``<encoder>+<prompts>+<labelling>``."""
         return f"{self.data}/labels/{images}/{labels}.parquet"
 
+    def generated(self, name: str, file: str) -> str:
+        """Return a network that makes SYNTHETIC images, or the images that it made."""
+        return f"{self.data}/generated/{name}/{file}"
+
     def training(self, name: str, block: str) -> str:
         """Folder of the trainings of a block of seeds; `name` as `Trained.name` has it."""
         return f"{self.data}/trainings/{name}/{block}"
@@ -145,6 +158,10 @@ class Layout:
     def compared(self, name: str, file: str) -> str:
         """Return a result of comparing encoders."""
         return f"{self.results}/compared/{name}/{file}"
+
+    def generation(self, name: str, file: str) -> str:
+        """Return a result of judging SYNTHETIC images."""
+        return f"{self.results}/generation/{name}/{file}"
 
     @property
     def metrics(self) -> str:

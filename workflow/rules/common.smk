@@ -49,6 +49,8 @@ AGREEMENT_FILES = layout.AGREEMENT_FILES
 COMPARED_FILES = layout.COMPARED_FILES
 CONCEPT_FILES = layout.CONCEPT_FILES
 CURVE_FILES = layout.CURVE_FILES
+GENERATED_FILES = layout.GENERATED_FILES
+GENERATION_FILES = layout.GENERATION_FILES
 RETRIEVAL_FILES = layout.RETRIEVAL_FILES
 CONTACT_SHEET = multiext(f"{PARAMS.folders.results}/phantoms", ".svg", ".png")
 TRAINED = parameters.Trained("{images}", "{labels}", "{network}", "{recipe}")
@@ -83,6 +85,7 @@ wildcard_constraints:
     comparison=r"[a-z0-9_]+",
     curve=r"[a-z0-9_]+",
     encoder=r"[a-z0-9_]+",
+    generator=r"[a-z0-9_]+",
     images=r"[a-z0-9_.]+",
     labels=r"[A-Za-z0-9_.@+]+",
     mixture=r"[a-z0-9_]+",

@@ -339,3 +339,58 @@ def agreement_reads(wildcards):
         comparison=part("agreement", wildcards.comparison),
         classes=PARAMS.every_mixture[asked.images].class_names,
     )
+
+
+def images_of_generator(wildcards):
+    """Give the captioned images of a generator, and those that classifiers are judged on."""
+    asked = PARAMS.generation[wildcards.generator]
+    both = dict.fromkeys((asked.images, asked.judged))
+    mixtures = [PARAMS.every_mixture[name] for name in both]
+    return {
+        "pools": [LAYOUT.pool_of(name) for name in both],
+        "archives": list(
+            dict.fromkeys(
+                path
+                for mixture in mixtures
+                for path in LAYOUT.archives(mixture).values()
+            )
+        ),
+    }
+
+
+def captions_of_generator(wildcards):
+    """Give the captions that a generator learns from."""
+    asked = PARAMS.generation[wildcards.generator]
+    return list(LAYOUT.captions_of(PARAMS.every_mixture[asked.images]).values())
+
+
+def encoder_of_generator(wildcards):
+    """Give the encoder whose embeddings of captions a generator learns from."""
+    return LAYOUT.encoder_files([PARAMS.generation[wildcards.generator].reference])
+
+
+def generator_reads(*sections):
+    """Give an entry of generation and its images, and more sections of the parameters."""
+
+    def found(wildcards):
+        asked = PARAMS.generation[wildcards.generator]
+        mixtures = {
+            name: PARAMS.every_mixture[name].model_dump(mode="json")
+            for name in (asked.images, asked.judged)
+        }
+        return reads(
+            "seed",
+            *sections,
+            asked=part("generation", wildcards.generator),
+            mixtures=mixtures,
+        )
+
+    return found
+
+
+def classifier_reads(wildcards):
+    """Give what judging a generator depends on."""
+    network = PARAMS.generation[wildcards.generator].network
+    return generator_reads("statistics")(wildcards) | {
+        "network": part("networks", network)
+    }

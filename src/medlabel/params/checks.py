@@ -12,6 +12,7 @@ from medlabel.params.agreement import Agreement
 from medlabel.params.compared import Compared
 from medlabel.params.encoders import Contrastive, EncoderReference
 from medlabel.params.few_labels import FewLabels
+from medlabel.params.generation import Generation
 from medlabel.params.mixtures import Mixture
 from medlabel.params.retrieval import Searched
 from medlabel.params.studies import KEYS, TEACHING, TRUE, Cell, Study, Trained
@@ -47,6 +48,8 @@ def check(params: Params) -> None:
         _check_agreement(params, f"agreement.{name}", compared)
     for name, encoders in params.compared.items():
         _check_compared(params, f"compared.{name}", encoders)
+    for name, made in params.generation.items():
+        _check_generation(params, f"generation.{name}", made)
 
 
 def _check_mixture(params: Params, name: str, mixture: Mixture) -> None:
@@ -198,6 +201,25 @@ def _check_compared(params: Params, where: str, compared: Compared) -> None:
                 f"{where}.{key}: {getattr(compared, key)!r} given, a labelling of which "
                 f"studies.{compared.study} has one cell for each encoder and images allowed"
             )
+
+
+def _check_generation(params: Params, where: str, made: Generation) -> None:
+    for key in ("images", "judged"):
+        require(getattr(made, key), params.every_mixture, f"{where}.{key}")
+    learnt, judged = (params.every_mixture[one] for one in (made.images, made.judged))
+    for name in (one for groups in made.questions.values() for group in groups for one in group):
+        require(name, dict.fromkeys(judged.class_names), f"{where}.questions")
+    if (learnt.class_names, learnt.size) != (judged.class_names, judged.size):
+        raise ValueError(
+            f"{where}.images: {made.images} given, a mixture of the classes and the size of "
+            f"{made.judged} allowed"
+        )
+    require(made.network, params.networks, f"{where}.network")
+    try:
+        teacher = made.reference
+    except ValueError as error:
+        raise ValueError(f"{where}.encoder: {error}") from error
+    _check_encoder(params, f"{where}.encoder", teacher)
 
 
 def _check_encoder(params: Params, where: str, teacher: EncoderReference) -> None:

@@ -22,6 +22,7 @@ from medlabel.params.encoders import (
     Prompts,
 )
 from medlabel.params.few_labels import FewLabels
+from medlabel.params.generation import Generation
 from medlabel.params.labellings import AnyLabelling
 from medlabel.params.mixtures import Mixture
 from medlabel.params.networks import Network
@@ -128,6 +129,9 @@ class Params(Section):
     )
     compared: Annotated[dict[Name, Compared], extending("title")] = Field(
         description="Encoders side by side: what their words are right about, and what they cost."
+    )
+    generation: Annotated[dict[Name, Generation], extending("title")] = Field(
+        description="SYNTHETIC images made from words, and what they are worth."
     )
     default_studies: list[Name] = Field(
         min_length=1, description="What `snakemake` makes without a target."
