@@ -369,28 +369,26 @@ def encoder_of_generator(wildcards):
     return LAYOUT.encoder_files([PARAMS.generation[wildcards.generator].reference])
 
 
-def generator_reads(*sections):
-    """Give an entry of generation and its images, and more sections of the parameters."""
+# Of an entry of generation: what reaches no image.
+OF_CLASSIFIERS = ("title", "network", "classifier_steps", "classifier_batch", "seeds")
 
-    def found(wildcards):
-        asked = PARAMS.generation[wildcards.generator]
-        mixtures = {
-            name: PARAMS.every_mixture[name].model_dump(mode="json")
-            for name in (asked.images, asked.judged)
-        }
-        return reads(
-            "seed",
-            *sections,
-            asked=part("generation", wildcards.generator),
-            mixtures=mixtures,
-        )
 
-    return found
+def generator_reads(wildcards):
+    """Give what the images of a generator depend on."""
+    asked = PARAMS.generation[wildcards.generator]
+    mixtures = {
+        name: PARAMS.every_mixture[name].model_dump(mode="json")
+        for name in (asked.images, asked.judged)
+    }
+    own = part("generation", wildcards.generator, without=OF_CLASSIFIERS)
+    return reads("seed", asked=own, mixtures=mixtures)
 
 
 def classifier_reads(wildcards):
     """Give what judging a generator depends on."""
-    network = PARAMS.generation[wildcards.generator].network
-    return generator_reads("statistics")(wildcards) | {
-        "network": part("networks", network)
-    }
+    asked = PARAMS.generation[wildcards.generator]
+    return generator_reads(wildcards) | reads(
+        "statistics",
+        asked=part("generation", wildcards.generator),
+        network=part("networks", asked.network),
+    )

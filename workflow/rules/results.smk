@@ -228,7 +228,7 @@ rule generate:
     params:
         code=code("generation.run"),
         overlays=overlays,
-        reads=generator_reads(),
+        reads=generator_reads,
     shell:
         "medlabel {params.overlays} generate {wildcards.generator} 2> {log:q}"
 

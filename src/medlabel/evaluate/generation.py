@@ -12,6 +12,7 @@ import pandas as pd
 from medlabel.data import catalogue
 from medlabel.data.pixels import Pixels
 from medlabel.evaluate import judged, statistics
+from medlabel.evaluate.results import Metric
 from medlabel.evaluate.scores import Floats
 from medlabel.params.studies import Statistics
 from medlabel.randomness import stream
@@ -19,7 +20,7 @@ from medlabel.randomness import stream
 if TYPE_CHECKING:
     from medlabel.generation.classifiers import Answers
 
-METRICS = ("auc", "balanced_accuracy")
+METRICS: tuple[Metric, ...] = ("auc", "balanced_accuracy")
 NEAR = 0.05  # of held-out images, which are no copies, are so near to a training image or nearer
 
 
@@ -48,9 +49,9 @@ class Scored:
     """
 
     answers: Answers
-    values: dict[str, Floats]
-    scores: dict[str, Interval]
-    gains: dict[str, Interval]
+    values: dict[Metric, Floats]
+    scores: dict[Metric, Interval]
+    gains: dict[Metric, Interval]
 
 
 def score(answers: list[Answers], asked: Statistics, seed: int, *purpose: str) -> list[Scored]:
@@ -95,7 +96,7 @@ def score(answers: list[Answers], asked: Statistics, seed: int, *purpose: str) -
 def _interval(
     one: judged.Judged,
     other: judged.Judged | None,
-    metric: str,
+    metric: Metric,
     asked: Statistics,
     random: np.random.Generator,
 ) -> Interval:

@@ -24,8 +24,8 @@ LEARNING_RATE = 0.001  # of Adam
 HALF = 127.5  # of the range of pixels
 
 # What classifiers learn from; the second is left out where it is the third.
-ALONE = ("SYNTHETIC images", "what these were learnt from", "real training images")
-FILLED = ("nothing done", "oversampled", "filled up with SYNTHETIC")
+ALONE = ("SYNTHETIC", "images that these were learnt from", "training images of the sets judged")
+FILLED = ("oversampled", "nothing done", "filled up with SYNTHETIC")
 
 
 @dataclass(frozen=True)
@@ -175,9 +175,9 @@ def _filled(
         whole = Shown(
             np.concatenate([given.images, more.images]), np.concatenate([given.labels, more.labels])
         )
-        nothing, oversampled, filled = FILLED
-        yield _Sort(question, nothing, given, 0, balanced=False)
+        oversampled, nothing, filled = FILLED
         yield _Sort(question, oversampled, given, 0, balanced=True)
+        yield _Sort(question, nothing, given, 0, balanced=False)
         yield _Sort(question, filled, whole, count, balanced=False)
 
 
@@ -228,7 +228,7 @@ def _learnt(
     built = registry.build(
         network, volumetric=False, channels=1, outputs=groups, size=asked.shape[1], stem="auto"
     ).to(device)
-    optimizer = torch.optim.Adam(built.parameters(), LEARNING_RATE)
+    optimizer = torch.optim.Adam(built.parameters(), LEARNING_RATE, fused=True)
     images, labels = _tensor(taught.images, device), torch.from_numpy(taught.labels).to(device)
     shares = np.ones(len(labels))
     if sort.balanced:
