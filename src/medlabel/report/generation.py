@@ -17,7 +17,16 @@ from medlabel.generation.classifiers import ALONE, FILLED, Judged
 from medlabel.layout import GENERATION_FILES
 from medlabel.params import Params
 from medlabel.report import style, table
-from medlabel.report.text import CHANCE_AUC, NONE, change, heading, percent, readable, value
+from medlabel.report.text import (
+    CHANCE_AUC,
+    NONE,
+    change,
+    heading,
+    percent,
+    readable,
+    titled,
+    value,
+)
 
 SCORES, TABLES, *FIGURES = GENERATION_FILES
 SHOWN = 10  # images of a class
@@ -55,28 +64,27 @@ def write(params: Params, name: str, found: Judged, folder: Path) -> None:
     with files.replacing(folder / SCORES) as partial:
         _rows(alone, filled).to_csv(partial, index=False, lineterminator="\n")
     names = params.every_mixture[settings.images].class_names
-    near = {
-        one: nearest(
-            found.synthetic.of(label).images,
-            found.held_out.of(label).images,
-            found.learnt.images,
-        )
-        for label, one in enumerate(names)
-    }
+    near = {one: _nearest(found, label) for label, one in enumerate(names)}
     title = f"SYNTHETIC: {settings.title}"
+    phantom = settings.images.startswith("phantom_")
     told = (
-        f"SYNTHETIC images of {settings.images}, made by a network that learnt from captioned "
-        f"training images. Classifiers ({readable(settings.network)}, {settings.seeds} seeds) "
-        f"are judged on held-out images of {settings.judged}."
+        f"SYNTHETIC images, made by a network that learnt from captioned training images of "
+        f"{titled(settings.images, phantom)}. Classifiers ({readable(settings.network)}, "
+        f"{settings.seeds} seeds) are judged on held-out images of {readable(settings.judged)}."
     )
     covered = percent(params.statistics.confidence, 0)
     shown = [_table_alone(alone, covered), *_table_filled(filled, covered)]
     table.write(
         title, told, [*shown, _table_near(near, params.statistics.confidence)], folder / TABLES
     )
-    targets, phantom = [folder / one for one in FIGURES], settings.images.startswith("phantom_")
+    targets = [folder / one for one in FIGURES]
     _draw_images(title, found, near, phantom, targets[:2])
     _draw_scores(title, f"{told} Bars: {covered} intervals.", alone, filled, phantom, targets[2:])
+
+
+def _nearest(found: Judged, label: int) -> Nearest:
+    images, held_out = found.synthetic.of(label).images, found.held_out.of(label).images
+    return nearest(images, held_out, found.learnt.images)
 
 
 def _scored(params: Params, name: str, found: Judged, sorts: Sequence[str]) -> list[Scored]:
