@@ -37,6 +37,7 @@ LINE, EDGE = 11.0, 22.0  # mm, of a question and of all around them
 COLOURS = (style.VERMILLION, style.BLUE, style.GREEN)
 MARKERS = ("o", "s", "D")
 LEGEND = 20.0  # mm
+LOWEST = 0.45  # AUC shown, at least
 CHANCE = "chance"
 TOLD = "{} ({} to {})"  # a mean and its interval
 ENDS = ("mean", "low", "high")
@@ -212,7 +213,7 @@ def _draw_images(
         for label, (name, one) in enumerate(near.items()):
             line, column = divmod(label, PANELS)
             left, top = MARGIN + column * (panel + MARGIN), body - line * (grid + HEADING)
-            said = f"{readable(name)}: SYNTHETIC above, nearest training images below"
+            said = f"{readable(name)}: SYNTHETIC, and the nearest training images"
             style.write(figure, left, top - 4, said, weight="bold", fontsize=7)
             medians = (float(np.median(part)) for part in (one.synthetic, one.held_out))
             said = "Median distance {:.1f}; of held-out images {:.1f}".format(*medians)
@@ -274,5 +275,8 @@ def _bars(axes: Axes, scored: list[Scored], sorts: Sequence[str]) -> None:
     names = [f"{readable(one)}\n(n = {held[one]:,})" for one in questions]
     axes.axvline(CHANCE_AUC, color=style.GREY, lw=0.8, ls="--", label="chance")
     axes.set_yticks(range(len(questions)), names)
-    axes.set(xlabel="AUC on held-out images", xlim=(0.4, 1.01), ylim=(len(questions) - 0.5, -0.5))
+    lowest = min(LOWEST, *(one.scores[metric].low - 0.02 for one in scored))
+    axes.set(
+        xlabel="AUC on held-out images", xlim=(lowest, 1.01), ylim=(len(questions) - 0.5, -0.5)
+    )
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=1)
