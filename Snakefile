@@ -114,6 +114,16 @@ rule many_sets_all:
     localrule: True
 
 
+rule generation_all:
+    input:
+        [
+            LAYOUT.generation(name, file)
+            for name in PARAMS.generation
+            for file in GENERATION_FILES
+        ],
+    localrule: True
+
+
 rule studies:
     input:
         [reports_of(name) for name in PARAMS.studies],

@@ -185,6 +185,22 @@ def test_overlays_are_valid(overlay: Path) -> None:
         ("few_labels.kinds.encoder=eye", "few_labels.kinds.encoder: 'eye' given, one of locked, "),
         ("few_labels.kinds.encoder=a@b@c", "few_labels.kinds.encoder: 'a@b@c' given, such as phan"),
         (
+            "generation.real.images=phantom_kinds",
+            "generation.real.images: phantom_kinds given, a mixture of the classes and the size of",
+        ),
+        (
+            "generation.real.filled=['kinds']",
+            "generation.real.filled: 'kinds' given, a question of two groups of one class each",
+        ),
+        (
+            "generation.real.questions={'a': [['normal'], ['cat']]}",
+            "generation.real.questions: 'cat' given, one of normal, pneumonia, ",
+        ),
+        (
+            "generation.real.questions={'a': [['normal'], ['normal']]}",
+            "generation.real.questions.a: [['normal'], ['normal']] given, two groups of different",
+        ),
+        (
             "few_labels.kinds.labellings=['weighed']",
             "labellings.weighed.weigh: true given with prompts capstone (few_labels.kinds)",
         ),

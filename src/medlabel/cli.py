@@ -14,7 +14,16 @@ from typing import Annotated
 import typer
 
 from medlabel import __version__
-from medlabel.commands import data, many_sets, product, results, students, teacher, training
+from medlabel.commands import (
+    data,
+    generation,
+    many_sets,
+    product,
+    results,
+    students,
+    teacher,
+    training,
+)
 from medlabel.commands.state import State
 from medlabel.errors import MedlabelError
 
@@ -37,6 +46,7 @@ STEPS = (
     teacher.words,
     teacher.pseudolabel,
     training.train,
+    generation.generate,
     results.evaluate,
     results.report,
     results.metrics,
@@ -51,6 +61,7 @@ STEPS = (
     many_sets.embed_sets,
     many_sets.train_sets,
     many_sets.many_sets,
+    generation.generation,
     results.contact_sheet,
 )
 

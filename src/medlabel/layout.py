@@ -26,6 +26,15 @@ MANY_SETS_FILES = (
     "confusion.svg",
     "confusion.png",
 )
+GENERATED_FILES = ("network.safetensors", "synthetic.npz")
+GENERATION_FILES = (
+    "synthetic_scores.csv",
+    "synthetic_tables.md",
+    "synthetic_images.svg",
+    "synthetic_images.png",
+    "synthetic_scores.svg",
+    "synthetic_scores.png",
+)
 RETRIEVAL_FILES = (
     "scores.csv",
     "tables.md",
@@ -182,6 +191,14 @@ class Layout:
     def compared(self, name: str, file: str) -> str:
         """Return a result of comparing encoders."""
         return f"{self.results}/compared/{name}/{file}"
+
+    def generated(self, name: str, file: str) -> str:
+        """Return a network that makes SYNTHETIC images, or the images that it made."""
+        return f"{self.data}/generated/{name}/{file}"
+
+    def generation(self, name: str, file: str) -> str:
+        """Return a result of judging SYNTHETIC images."""
+        return f"{self.results}/generation/{name}/{file}"
 
     def segmentation(self, name: str, file: str) -> str:
         """Return a result of finding what words say in images."""

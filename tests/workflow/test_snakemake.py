@@ -86,6 +86,19 @@ def test_one_model_for_many_sets_needs_its_stand_ins_alone(copied: Workplace) ->
     assert copied.planned() == {}
 
 
+def test_images_are_made_from_words_and_judged(copied: Workplace) -> None:
+    target = "results/generation/tiny/synthetic_tables.md"
+    assert copied.planned(target) == {"generate": 1, "generation": 1}
+    result = copied.snakemake(target)
+    assert result.returncode == 0, result.stdout + result.stderr
+    figures = list((copied.folder / "results" / "generation" / "tiny").glob("*.svg"))
+    assert len(figures) == 2
+    for mark in ("SYNTHETIC", "PHANTOM"):
+        assert all(mark in figure.read_text() for figure in figures)
+    copied.set(generation={"tiny": {"classifier_steps": 5}})
+    assert copied.planned(target) == {"generation": 1}  # the images stay
+
+
 def test_teachers_of_true_labels_need_captions_of_official_files(copied: Workplace) -> None:
     planned = copied.planned("study_labelled")
     assert planned["captions"] == planned["fetch"] - 1 == 2  # no caption of vessels is learnt from

@@ -51,6 +51,8 @@ COMPARED_FILES = layout.COMPARED_FILES
 CONCEPT_FILES = layout.CONCEPT_FILES
 CURVE_FILES = layout.CURVE_FILES
 MANY_SETS_FILES = layout.MANY_SETS_FILES
+GENERATED_FILES = layout.GENERATED_FILES
+GENERATION_FILES = layout.GENERATION_FILES
 RETRIEVAL_FILES = layout.RETRIEVAL_FILES
 SEGMENTATION_FILES = layout.SEGMENTATION_FILES
 CONTACT_SHEET = multiext(f"{PARAMS.folders.results}/phantoms", ".svg", ".png")
@@ -87,6 +89,7 @@ wildcard_constraints:
     curve=r"[a-z0-9_]+",
     dataset=r"[a-z0-9]+",
     encoder=r"[a-z0-9_]+",
+    generator=r"[a-z0-9_]+",
     images=r"[a-z0-9_.]+",
     labels=r"[A-Za-z0-9_.@+]+",
     mixture=r"[a-z0-9_]+",

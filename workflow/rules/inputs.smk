@@ -419,3 +419,56 @@ def learner_reads(wildcards):
     network = module_of(learner(wildcards).network or "")
     settings = settings_of(PARAMS, wildcards.sets, wildcards.model)
     return settings | {"code": code("training.many_sets_job", network)}
+
+
+def images_of_generator(wildcards):
+    """Give the captioned images of a generator, and those that classifiers are judged on."""
+    asked = PARAMS.generation[wildcards.generator]
+    both = dict.fromkeys((asked.images, asked.judged))
+    mixtures = [PARAMS.every_mixture[name] for name in both]
+    return {
+        "pools": [LAYOUT.pool_of(name) for name in both],
+        "archives": list(
+            dict.fromkeys(
+                path
+                for mixture in mixtures
+                for path in LAYOUT.archives(mixture).values()
+            )
+        ),
+    }
+
+
+def captions_of_generator(wildcards):
+    """Give the captions that a generator learns from."""
+    asked = PARAMS.generation[wildcards.generator]
+    return list(LAYOUT.captions_of(PARAMS.every_mixture[asked.images]).values())
+
+
+def encoder_of_generator(wildcards):
+    """Give the encoder whose embeddings of captions a generator learns from."""
+    return LAYOUT.encoder_files([PARAMS.generation[wildcards.generator].reference])
+
+
+# Of an entry of generation: what reaches no image.
+OF_CLASSIFIERS = ("title", "network", "classifier_steps", "classifier_batch", "seeds")
+
+
+def generator_reads(wildcards):
+    """Give what the images of a generator depend on."""
+    asked = PARAMS.generation[wildcards.generator]
+    mixtures = {
+        name: PARAMS.every_mixture[name].model_dump(mode="json")
+        for name in (asked.images, asked.judged)
+    }
+    own = part("generation", wildcards.generator, without=OF_CLASSIFIERS)
+    return reads("seed", asked=own, mixtures=mixtures)
+
+
+def classifier_reads(wildcards):
+    """Give what judging a generator depends on."""
+    asked = PARAMS.generation[wildcards.generator]
+    return generator_reads(wildcards) | reads(
+        "statistics",
+        asked=part("generation", wildcards.generator),
+        network=part("networks", asked.network),
+    )

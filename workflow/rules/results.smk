@@ -231,6 +231,53 @@ rule segmentation:
         "medlabel {params.overlays} segmentation {wildcards.search} 2> {log:q}"
 
 
+rule generate:
+    input:
+        unpack(images_of_generator),
+        captions=captions_of_generator,
+        encoder=encoder_of_generator,
+    output:
+        [LAYOUT.generated("{generator}", file) for file in GENERATED_FILES],
+    log:
+        LAYOUT.log("generate", "{generator}"),
+    benchmark:
+        LAYOUT.timing("generate", "{generator}")
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        code=code("generation.run"),
+        overlays=overlays,
+        reads=generator_reads,
+    shell:
+        "medlabel {params.overlays} generate {wildcards.generator} 2> {log:q}"
+
+
+rule generation:
+    input:
+        unpack(images_of_generator),
+        generated=rules.generate.output,
+    output:
+        [LAYOUT.generation("{generator}", file) for file in GENERATION_FILES],
+    log:
+        LAYOUT.log("generation", "{generator}"),
+    benchmark:
+        LAYOUT.timing("generation", "{generator}")
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        code=code("generation.classifiers", "report.generation", "networks.small"),
+        overlays=overlays,
+        reads=classifier_reads,
+    shell:
+        "medlabel {params.overlays} generation {wildcards.generator} 2> {log:q}"
+
+
 rule contact_sheet:
     input:
         [LAYOUT.phantoms(kind, PARAMS.phantoms.size) for kind in catalogue.PHANTOMS],

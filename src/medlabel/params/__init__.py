@@ -21,6 +21,7 @@ from medlabel.params.encoders import (
     Tower,
 )
 from medlabel.params.few_labels import FewLabels
+from medlabel.params.generation import Generation
 from medlabel.params.labellings import (
     Anchored,
     AnyLabelling,
@@ -68,6 +69,7 @@ __all__ = [
     "Download",
     "EncoderReference",
     "FewLabels",
+    "Generation",
     "Head",
     "Labelled",
     "Labelling",

@@ -12,6 +12,7 @@ from medlabel.params.agreement import Agreement
 from medlabel.params.compared import Compared
 from medlabel.params.encoders import Contrastive, EncoderReference, Locked
 from medlabel.params.few_labels import FewLabels
+from medlabel.params.generation import Generation
 from medlabel.params.many_sets import Learner, ManySets
 from medlabel.params.mixtures import Mixture
 from medlabel.params.retrieval import Searched
@@ -68,6 +69,8 @@ def check(params: Params) -> None:
         _check_segmentation(params, f"segmentation.{name}", segmented)
     for name, many in params.many_sets.items():
         _check_many_sets(params, f"many_sets.{name}", many)
+    for name, made in params.generation.items():
+        _check_generation(params, f"generation.{name}", made)
 
 
 def _check_mixture(params: Params, name: str, mixture: Mixture) -> None:
@@ -270,6 +273,25 @@ def _check_learner(params: Params, where: str, model: Learner) -> None:
             raise ValueError(
                 f"{where}: recipes.{model.recipe}.{key}: {given} given, {allowed} allowed here"
             )
+
+
+def _check_generation(params: Params, where: str, made: Generation) -> None:
+    for key in ("images", "judged"):
+        require(getattr(made, key), params.every_mixture, f"{where}.{key}")
+    learnt, judged = (params.every_mixture[one] for one in (made.images, made.judged))
+    for name in (one for groups in made.questions.values() for group in groups for one in group):
+        require(name, dict.fromkeys(judged.class_names), f"{where}.questions")
+    if (learnt.class_names, learnt.size) != (judged.class_names, judged.size):
+        raise ValueError(
+            f"{where}.images: {made.images} given, a mixture of the classes and the size of "
+            f"{made.judged} allowed"
+        )
+    require(made.network, params.networks, f"{where}.network")
+    try:
+        teacher = made.reference
+    except ValueError as error:
+        raise ValueError(f"{where}.encoder: {error}") from error
+    _check_encoder(params, f"{where}.encoder", teacher)
 
 
 def _check_encoder(params: Params, where: str, teacher: EncoderReference) -> None:

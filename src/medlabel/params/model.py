@@ -22,6 +22,7 @@ from medlabel.params.encoders import (
     Prompts,
 )
 from medlabel.params.few_labels import FewLabels
+from medlabel.params.generation import Generation
 from medlabel.params.labellings import AnyLabelling
 from medlabel.params.many_sets import ManySets
 from medlabel.params.mixtures import Mixture
@@ -136,6 +137,9 @@ class Params(Section):
     )
     many_sets: Annotated[dict[Name, ManySets], extending("title")] = Field(
         description="One model for many sets."
+    )
+    generation: Annotated[dict[Name, Generation], extending("title")] = Field(
+        description="SYNTHETIC images made from words, and what they are worth."
     )
     default_studies: list[Name] = Field(
         min_length=1, description="What `snakemake` makes without a target."

@@ -1,0 +1,1 @@
+"""SYNTHETIC images, made from words, and classifiers that learn from them."""
