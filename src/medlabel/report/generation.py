@@ -34,8 +34,12 @@ GAP = 3  # pixels between images
 MARGIN, HEADING = 4.0, 9.0  # mm
 PANELS = 2  # side by side
 LINE, EDGE = 11.0, 22.0  # mm, of a question and of all around them
+# The same for SYNTHETIC images in both panels.
 COLOURS = (style.VERMILLION, style.BLUE, style.GREEN)
 MARKERS = ("o", "s", "D")
+DRAWN_AS = dict(zip(ALONE, zip(COLOURS, MARKERS, strict=True), strict=True)) | dict(
+    zip(FILLED[::-1], zip(COLOURS, MARKERS, strict=True), strict=True)
+)
 LEGEND = 20.0  # mm
 LOWEST = 0.45  # AUC shown, at least
 CHANCE = "chance"
@@ -256,7 +260,8 @@ def _draw_scores(
 def _bars(axes: Axes, scored: list[Scored], sorts: Sequence[str]) -> None:
     questions = list(dict.fromkeys(one.answers.question for one in scored))
     metric = METRICS[0]
-    for number, (sort, colour, marker) in enumerate(zip(sorts, COLOURS, MARKERS, strict=True)):
+    for number, sort in enumerate(sorts):
+        colour, marker = DRAWN_AS[sort]
         own = [one for one in scored if one.answers.taught == sort]
         if not own:
             continue
