@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medlabel.networks.names import RESNETS
+from medlabel.networks.names import PACKAGED, RESNETS
 from medlabel.params.networks import Network
 
 SEEN = {"dense": 1.0, "halved": 1 / 4, "imagenet": 1 / 16}  # pixels that a stem passes on
@@ -20,6 +20,9 @@ def memory_mb(
     edge 3.2. Other networks have 2 GB for small images. Activations grow with the pixels or voxels
     that the first stage sees and with the batch.
     """
+    if network in PACKAGED:
+        share = max(1.0, (edge / (64 if volumetric else 112)) ** 2)  # what it enlarges to
+        return round(1200 + 40 * share * max(batch_size, JUDGED / 2))
     dense = stem == "dense" or (stem == "auto" and edge < 64)
     if network in RESNETS and not volumetric:
         seen = SEEN["dense" if dense else "imagenet" if stem == "auto" else stem]
