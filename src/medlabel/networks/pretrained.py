@@ -120,7 +120,8 @@ def _seen(inside: Tensor, slopes: Tensor, axis: int, far: int) -> Tensor:
     across = [found[:, other] for other in range(3) if other != axis]
     normals = torch.stack([*across, sight], dim=1)
     normals = normals / normals.norm(dim=1, keepdim=True).clamp_min(FLAT_GRADIENT)
-    return (normals + 1) / 2 * hit.unsqueeze(1)
+    seen: Tensor = (normals + 1) / 2 * hit.unsqueeze(1)
+    return seen
 
 
 def _standardised(unit: Tensor) -> Tensor:
