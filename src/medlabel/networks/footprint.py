@@ -17,8 +17,9 @@ def memory_mb(
 
     Basis, peaks in float32 with Adam: ResNet18 on 128 images of 28 pixels 1.6 GiB, ResNet50 4.6; on
     8 of 224 pixels 1.2 and 1.9; ResNet18-ACS with the halved stem on 32 volumes of 28 voxels an
-    edge 3.2; a pretrained tower on the surfaces of 16 volumes 2.5. Other networks have 2 GB for small
-    images. Activations grow with the pixels or voxels that the first stage sees and with the batch.
+    edge 3.2; a pretrained tower on the surfaces of 16 volumes 2.5. Other networks have 2 GB for
+    small images. Activations grow with the pixels or voxels that the first stage sees and with the
+    batch.
     """
     if network in PACKAGED:
         share = max(1.0, (edge / (64 if volumetric else 112)) ** 2)  # what it enlarges to
