@@ -70,3 +70,6 @@ def test_steps_follow_imports_within_functions_and_leave_others_alone() -> None:
     assert not [file for file in files("labels.label") if file.startswith("training/")]
     assert not [file for file in files("training.run") if file.startswith("report/")]
     assert "networks/vit3d.py" not in files("training.run")
+    # A network that gets a name retrains no other one.
+    assert "networks/names.py" not in files("training.run")
+    assert "networks/registry.py" in files("training.run")

@@ -177,6 +177,10 @@ def test_overlays_are_valid(overlay: Path) -> None:
             "encoders.phantom_clip.kind=clip",
             "encoders.phantom_clip.kind: one of 'open_clip', 'transformers'",
         ),
+        (
+            "recipes.quick_3d.start.source=package",
+            "studies.vessel.network: 'resnet18_acs' given, of which no package holds",
+        ),
         ("labellings.vote.method=votes", "labellings.vote.method: one of 'zeroshot', 'clusters', "),
         (
             "labellings.vote_in_locked.space=eye",

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from medlabel.errors import MedlabelError
+from medlabel.networks import names, registry
 from medlabel.params import Distillation, Start
 from medlabel.training import run
 from medlabel.training.loop import Images, Progress, Training
@@ -289,6 +290,16 @@ def test_weights_of_a_file_are_the_start(official: Official, tmp_path: Path) -> 
     folder = official.run(start=begin, learning_rate=1e-12, epochs=1)
     kept = load_file(folder / "weights.safetensors")
     torch.testing.assert_close(kept["0/pos_embed"], state["pos_embed"])
+
+
+def test_weights_of_a_package_are_the_start(official: Official) -> None:
+    begin = Start(source="package")
+    folder = official.run(network=names.SURFACE, start=begin, learning_rate=1e-12, epochs=1)
+    kept = load_file(folder / "weights.safetensors")
+    given = registry.packaged(names.SURFACE)
+    kernels = "tower.conv_stem.weight"
+    torch.testing.assert_close(kept[f"0/{kernels}"], given[kernels])
+    assert record(folder).start.startswith("package (ImageNet-1k): 294 tensors")
 
 
 def test_several_labels_an_image_end_to_end(tmp_path: Path) -> None:

@@ -6,17 +6,21 @@ TIMM = "timm:"
 RESNETS = ("resnet18", "resnet50")
 KINDS = ("acs", "2.5d", "3d")
 JOINT = "resnet18_acs_vit3d"
+SURFACE = "efficientnet_lite0_surface"
+PACKAGED = ("efficientnet_lite0", SURFACE)  # a package holds first weights for them
 # Each name with the module that builds it; networks of params.yaml are built by `networks.small`.
 FLAT = {
     "wide_cnn": "networks.small",
     **dict.fromkeys(RESNETS, "networks.resnet"),
     "vit2d": "networks.vit3d",
     "vit_base_patch16_224": "networks.timm_models",
+    "efficientnet_lite0": "networks.pretrained",
 }
 VOLUMETRIC = {
     **{f"{name}_{kind}": "networks.resnet" for name in RESNETS for kind in KINDS},
     "vit3d": "networks.vit3d",
     JOINT: "networks.joint",
+    SURFACE: "networks.pretrained",
 }
 
 

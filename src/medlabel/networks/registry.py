@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from medlabel.errors import MedlabelError
 from medlabel.networks.names import misfit, module_of
@@ -54,3 +54,16 @@ def build(
     )
     built: nn.Module = module.build(network, channels, outputs, size, stem)
     return built
+
+
+def packaged(name: str) -> dict[str, Tensor]:
+    """Return the first weights that a package holds for one of `names.PACKAGED`.
+
+    Raises
+    ------
+    MedlabelError
+        When the package is missing or was altered.
+    """
+    module: Any = importlib.import_module(f"medlabel.{module_of(name)}")
+    found: dict[str, Tensor] = module.packaged(name)
+    return found

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from medlabel.data import catalogue
-from medlabel.networks.names import misfit
+from medlabel.networks.names import PACKAGED, misfit
 from medlabel.params.agreement import Agreement
 from medlabel.params.compared import Compared
 from medlabel.params.encoders import Contrastive, EncoderReference, Locked
@@ -351,6 +351,11 @@ def _check_training(params: Params, where: str, trained: Trained) -> None:
         )
     if reason := misfit(trained.network, settings.volumetric, tuple(params.networks)):
         raise ValueError(f"{where}.network: {reason}")
+    if settings.recipe.start.source == "package" and trained.network not in PACKAGED:
+        raise ValueError(
+            f"{where}.network: {trained.network!r} given, of which no package holds weights; "
+            f"{', '.join(PACKAGED)} allowed with recipe {trained.recipe}, which starts from them"
+        )
 
 
 def check_names(params: Params, where: str, asked: Cell | Trained) -> None:

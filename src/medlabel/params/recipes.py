@@ -14,11 +14,11 @@ Augmentation = Literal["flip", "rotate90", "affine", "elastic", "noise", "intens
 class Start(Section):
     """Where a network takes its first weights from."""
 
-    source: Literal["random", "timm", "file", "training"] = Field(
-        description="`random` initialisation, timm's published weights, a local `file`, or what "
-        "another `training` on true labels learned, seed for seed. Weights of a 2-D network carry "
-        "over to the 3-D one converted from it, and a 2-D ViT's to ViT3D; a classifier of another "
-        "size starts anew."
+    source: Literal["random", "timm", "package", "file", "training"] = Field(
+        description="`random` initialisation, timm's published weights, those that an installed "
+        "`package` holds for the network, a local `file`, or what another `training` on true "
+        "labels learned, seed for seed. Weights of a 2-D network carry over to the 3-D one "
+        "converted from it, and a 2-D ViT's to ViT3D; a classifier of another size starts anew."
     )
     path: str | None = Field(
         default=None, description="For file: .safetensors, or a .pt that holds tensors alone."

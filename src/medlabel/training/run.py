@@ -194,6 +194,8 @@ class _Job:
             return network, begin.source
         if begin.source == "timm":
             given, told = weights.published(str(self.settings.network)), "timm"
+        elif begin.source == "package":
+            given, told = registry.packaged(str(self.settings.network)), "package (ImageNet-1k)"
         elif begin.path is not None:
             given, told = weights.read(Path(begin.path)), Path(begin.path).name
         else:
