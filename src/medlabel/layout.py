@@ -24,6 +24,8 @@ RETRIEVAL_FILES = (
     "similarity.png",
     "found.svg",
     "found.png",
+    "captions.svg",
+    "captions.png",
 )
 PUBLISHED = "resources/published_results.csv"
 
