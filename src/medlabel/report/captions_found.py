@@ -115,6 +115,8 @@ def draw(
             x = LEFT + THUMBNAIL + 2
             width = style.TWO_COLUMNS - x - style.MARGIN
             axes = style.place(figure, x, top - rows, width, rows)
+            axes.set(xlim=(0, width), ylim=(rows, 0))
+            axes.set_axis_off()
             _list(axes, searched, reference, image, listed, longest)
 
 
@@ -126,10 +128,7 @@ def _list(
     listed: Sequence[tuple[int, int]],
     longest: float,
 ) -> None:
-    """Write captions a line each, in mm from the upper left of the axes."""
-    across = axes.get_position().width * axes.figure.get_figwidth() / style.MM
-    axes.set(xlim=(0, across), ylim=(len(listed) * LINE, 0))
-    axes.set_axis_off()
+    """Write captions a line each, in mm from the upper left of the axes, which count in mm."""
     for line, (place, caption) in enumerate(listed):
         y = (line + 0.5) * LINE
         cosine = float(searched.similarity[reference][image, caption])
