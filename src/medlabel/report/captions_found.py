@@ -92,11 +92,12 @@ def draw(
     reference = next(iter(searched.similarity))
     found = [answers(searched, reference, image) for image in chosen]
     told = (
-        f"Encoder {readable(reference)}. Right of each image: its {ANSWERS} likest of "
+        f"Encoder {readable(reference)}; {len(chosen)} of {len(searched.images):,} images, at even "
+        f"steps through kinds and findings. Right of each: its {ANSWERS} likest of "
         f"{len(searched.captions):,} captions, with place and cosine (all bars from zero, on one "
-        f"scale). {OWN}: the caption that was written for it, put last where it is not among "
-        f"them. Blue bar: the caption names the image's finding, or its kind and no finding; "
-        f"orange, hatched: another finding of the kind; empty: another kind."
+        f"scale). {OWN}: the caption written for it, put last where it is not among them. Blue "
+        f"bar: the caption names the image's finding, or its kind and no finding; orange, hatched: "
+        f"another finding of the kind; empty: another kind."
     )
     each = (ANSWERS + 1) * LINE + GAP
     longest = max(float(abs(searched.similarity[reference][list(chosen)]).max()), 1e-6)
