@@ -42,6 +42,8 @@ RETRIEVAL_FILES = (
     "similarity.png",
     "found.svg",
     "found.png",
+    "captions.svg",
+    "captions.png",
 )
 SEGMENTATION_FILES = (
     "scores.csv",

@@ -17,6 +17,7 @@ from medlabel.data import phantoms, vectors
 from medlabel.errors import MedlabelError
 from medlabel.evaluate import retrieval
 from medlabel.layout import RETRIEVAL_FILES
+from medlabel.report import captions_found
 from medlabel.report import retrieval as drawing
 from medlabel.teacher import encoder, words
 
@@ -119,6 +120,39 @@ def test_an_image_without_a_caption_is_told(
         retrieval.search(inputs, mixture, 7, "cpu")
 
 
+@pytest.mark.parametrize(("own", "places"), [(2, [1, 2, 3, 4, 5]), (7, [1, 2, 3, 4, 5, 8])])
+def test_an_image_lists_its_likest_captions_and_its_own_wherever_it_stands(
+    own: int, places: list[int]
+) -> None:
+    likeness = -np.arange(9, dtype=np.float32)[None]
+    searched = drawn_up(np.arange(9) == own, likeness)
+    assert captions_found.answers(searched, "one", 0) == [(place, place - 1) for place in places]
+
+
+def test_of_equally_alike_captions_its_own_stands_last() -> None:
+    own = np.arange(9) == 0
+    found = captions_found.answers(drawn_up(own, np.ones((1, 9), np.float32)), "one", 0)
+    assert found[-1] == (9, 0)
+    assert found[-1][0] == retrieval.ranks(np.ones((1, 9), np.float32), own[None])[0]
+    assert [place for place, _ in found[:-1]] == [1, 2, 3, 4, 5]
+
+
+def drawn_up(own: np.ndarray, likeness: np.ndarray) -> retrieval.Searched:
+    captions = [f"caption {column}" for column in range(own.size)]
+    level = dict.fromkeys(retrieval.LEVELS, own[None])
+    return retrieval.Searched(pd.DataFrame({"kind": ["a"]}), captions, level, {"one": likeness})
+
+
+@given(many=st.integers(1, 40))
+def test_images_that_are_asked_lie_evenly(many: int) -> None:
+    searched = retrieval.Searched(pd.DataFrame({"kind": ["a"] * many}), [], {}, {})
+    chosen = captions_found.spread(searched)
+    assert len(set(chosen)) == len(chosen) == min(many, captions_found.QUESTIONS)
+    assert chosen == sorted(chosen)
+    assert set(chosen) <= set(range(many))
+    assert len(chosen) == 1 or np.ptp(np.diff(chosen)) <= 1
+
+
 def test_figures_and_tables_say_what_was_found(
     inputs: retrieval.Inputs,
     mixture: params.Mixture,
@@ -139,6 +173,12 @@ def test_figures_and_tables_say_what_was_found(
     found = retrieval.search(inputs, mixture, 7, "cpu")
     drawing.write(settings, "tiny", found, archives, tmp_path / "found")
     assert sorted(one.name for one in (tmp_path / "found").iterdir()) == sorted(RETRIEVAL_FILES)
+    for name in ("found.svg", "captions.svg"):
+        assert "PHANTOM DATA" in (tmp_path / "found" / name).read_text()
+    listed = (tmp_path / "found" / "captions.svg").read_text()
+    for image in captions_found.spread(found):
+        own = found.images["caption"].iloc[image].replace("&", "&amp;")
+        assert f"{captions_found.OWN} {own}"[: captions_found.CUT // 2 - 1] in listed
     told = (tmp_path / "found" / "tables.md").read_text()
     assert "From image to text" in told
     assert "| locked | same caption |" in told

@@ -59,6 +59,12 @@ def captioned_of(settings):
     return [settings.captioned] if Path(settings.captioned or "").is_file() else []
 
 
+def reader_of(settings):
+    """Give the modules that read what a locked encoder learns from."""
+    own = [] if settings.captioned is None else ["teacher.own_tables"]
+    return ["teacher.captioned", *own]
+
+
 def labelled_of(settings):
     """Give the official files, with their captions, that a locked tower learns words from."""
     stems = [one.images for one in settings.datasets]

@@ -86,12 +86,13 @@ def _sources(
     part: parameters.Locked, params: parameters.Params, layout: layouts.Layout
 ) -> list[sources.Source]:
     """Return what a locked tower learns words from: one's own images, or phantoms and others."""
-    from medlabel.teacher import captioned, locked, wordvectors
+    from medlabel.teacher import locked, own_tables, wordvectors
 
     if part.captioned is not None:
         tokenizer = wordvectors.Tokenizer(wordvectors.load().tokenizer, locked.CONTEXT_LENGTH)
         cache = Path(params.folders.data) / "cache" / "captioned"
-        return [captioned.gather(Path(part.captioned), part.edges[0], tokenizer, cache)]
+        table = Path(part.captioned)
+        return [own_tables.gather(table, part.edges[0], tokenizer, cache, params.seed)]
     return _captioned(params.phantoms_of(part), part.datasets, layout)
 
 

@@ -253,9 +253,11 @@ class Locked(Encoder):
     phantoms: Count = Field(description="Phantoms a kind and size to learn from, at most.")
     captioned: str | None = Field(
         default=None,
-        description="A CSV or Parquet table of one's own images, all of which are learnt from "
-        "instead of phantoms: columns image (a path from the table's folder), caption and, if "
-        "wanted, split (train or val), kind, finding.",
+        description="A CSV or Parquet table of one's own images, which are learnt from instead of "
+        "phantoms: columns image (a path from the table's folder), caption and, if wanted, split "
+        "(train, val, or test, which is left aside; without it 64, 16 and 20 % by chance), kind, "
+        "finding, concepts (codes separated by `;`, the first of which is the kind if none is "
+        "given).",
     )
     datasets: list[Labelled] = Field(
         default=[],

@@ -17,7 +17,7 @@ from medlabel.evaluate.retrieval import DIRECTIONS, LEVELS, Searched, all_ranks
 from medlabel.layout import RETRIEVAL_FILES
 from medlabel.params import Params, Retrieval
 from medlabel.randomness import stream
-from medlabel.report import style, table
+from medlabel.report import captions_found, style, table
 from medlabel.report.text import percent, readable, shorten
 
 SCORES, TABLES, *FIGURES = RETRIEVAL_FILES
@@ -62,7 +62,10 @@ def write(
     targets = [folder / one for one in FIGURES]
     phantom = all(map(catalogue.is_phantom, searched.images["dataset"].unique()))
     _draw_similarity(settings, searched, phantom, targets[:2])
-    _draw_answers(settings, searched, archives, params, phantom, targets[2:])
+    _draw_answers(settings, searched, archives, params, phantom, targets[2:4])
+    asking = captions_found.spread(searched)
+    pictures = _pictures(searched.images.iloc[asking], archives, params, settings)
+    captions_found.draw(settings.title, searched, asking, pictures, phantom, targets[4:])
 
 
 def _table(found: pd.DataFrame, direction: str, params: Params, name: str) -> table.Table:

@@ -35,7 +35,8 @@ def gather(table: Path, edge: int, tokenizer: wordvectors.Tokenizer, cache: Path
     table
         CSV (UTF-8) or Parquet with the columns image (a path, relative to the table's folder) and
         caption, and if wanted split (train, val or test, which is left aside), kind and finding.
-        Without split every fifth image of a kind validates. Without kind, images of the same
+        Without split every fifth image of a kind validates (`own_tables.gather` divides such a
+        table as published instead). Without kind, images of the same
         caption are a kind; without finding, captions tell kinds alone.
     edge
         In pixels, to which images are squeezed, in three channels.
