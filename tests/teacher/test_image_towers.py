@@ -126,12 +126,17 @@ def test_training_is_kept_and_loads_with_the_same_embeddings(
 
 @pytest.mark.filterwarnings("ignore")  # of tracing, by torch
 @pytest.mark.parametrize("engine", runtime.ENGINES)
-def test_engines_agree(engine: str, trained: tuple[str, Path]) -> None:
+@pytest.mark.parametrize("image_tower", TOWERS)
+def test_engines_agree(
+    image_tower: str, engine: str, settings_of: Callable[..., params.Contrastive]
+) -> None:
     for needed in runtime.NEEDED[engine]:
         pytest.importorskip(needed)
-    side = runtime.ImageSide(encoder.load(trained[1], CPU).model).eval()
-    found = runtime.compiled(side, images(4), engine, "fp32", 1).embed(images(5))
-    expected = runtime.compiled(side, images(4), "torch", "fp32", 1).embed(images(5))
+    torch.manual_seed(0)
+    side = runtime.ImageSide(network(settings_of(image_tower), 28).eval()).eval()
+    batch = torch.randn(5, 3, 28, 28)
+    found = runtime.compiled(side, batch[:4], engine, "fp32", 1).embed(batch)
+    expected = runtime.compiled(side, batch[:4], "torch", "fp32", 1).embed(batch)
     np.testing.assert_allclose(found, expected, rtol=0, atol=runtime.TOLERANCE)
 
 
