@@ -55,6 +55,18 @@ def test_what_code_does_decides(package: Path, name: str, text: str, same: bool)
     assert (after(package, name, text) == before) is same
 
 
+def test_an_import_that_only_makes_names_known_decides_nothing(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = fingerprint.of("step")
+    monkeypatch.setattr(fingerprint, "REGISTERING", ("medlabel.other",))
+    known = CODE.replace("    # why\n", "    import medlabel.other\n")
+    assert after(package, "step.py", known) == before
+    assert after(package, "other.py", "rate = 7\n") == before
+    used = CODE.replace("    # why\n", "    from medlabel.other import rate\n")
+    assert after(package, "step.py", used) != before
+
+
 def test_a_module_that_is_not_there_is_an_error(package: Path) -> None:
     with pytest.raises(ModuleNotFoundError):
         fingerprint.of("nothing")

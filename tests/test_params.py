@@ -101,6 +101,11 @@ def test_overlays_are_valid(overlay: Path) -> None:
             "encoders.phantom_clip.checkpoints: [20, 10] given, rising steps",
         ),
         (
+            "encoders.captioned_clip.image_tower=cnn",
+            "encoders.captioned_clip.start: phantom_clip@60 given, an encoder of kind contrastive "
+            "of the same architecture",
+        ),
+        (
             "encoders.phantom_clip.patch_size=5",
             "encoders.phantom_clip.patch_size: 5 given, a divisor of phantoms.size (28)",
         ),

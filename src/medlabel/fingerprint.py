@@ -2,6 +2,8 @@
 
 A step runs again when the code that it uses changes: its module, and what that imports of this
 package, however deep. Modules that only speak to a person are left out.
+A module whose import only makes names known to a library is left out too where it is imported as
+such: what a name stands for never changes, and what trains a network of that name tracks it.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 PASSED_OVER = ("params", "errors", "progress", "layout", "fingerprint", "watching", "screen")
 # A network's name is a parameter, and the module that it leads to has a checksum of its own.
 LOOKED_UP = PACKAGE / "networks" / "names.py"
+
+REGISTERING = ("medlabel.teacher.five_blocks",)
 
 
 def of(*modules: str) -> str:
@@ -63,17 +67,24 @@ def _read(file: Path) -> tuple[bytes, tuple[Path, ...]]:
     if file.suffix != ".py":
         return hashlib.sha256(content).digest(), ()
     tree = ast.parse(content)
-    imports = (_file_of(name) for node in ast.walk(tree) for name in _names(node))
+    bare = _bare(tree)
+    imports = (_file_of(name) for node in ast.walk(bare) for name in _names(node))
     found = tuple(path for path in imports if path is not None)
-    return hashlib.sha256(ast.dump(_bare(tree)).encode()).digest(), found
+    return hashlib.sha256(ast.dump(bare).encode()).digest(), found
 
 
 def _bare(tree: ast.Module) -> ast.Module:
-    """Take docstrings away, in place."""
+    """Take docstrings, and imports that only make names known, away, in place."""
     for node in ast.walk(tree):
-        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
-            del node.body[0]
+        if isinstance(node, DOCUMENTED):
+            if ast.get_docstring(node, clean=False) is not None:
+                del node.body[0]
+            node.body = [one for one in node.body if not _registers(one)]
     return tree
+
+
+def _registers(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Import) and all(one.name in REGISTERING for one in node.names)
 
 
 def _names(node: ast.AST) -> Iterator[str]:

@@ -21,8 +21,12 @@ def mixture_reads(wildcards):
 
 def pretraining_reads(encoder):
     """Give what a pretraining depends on: not how many there are, nor how it embeds."""
-    locked = PARAMS.encoders[encoder].kind == "locked"
+    settings = PARAMS.encoders[encoder]
+    locked = settings.kind == "locked"
     without = () if locked else ("batch_size", "precision", "pretrainings", "runtime")
+    # What came later is left out where it is usual, so that trainings of before need not run again.
+    if not locked and settings.image_tower == "vit":
+        without += ("image_tower",)
     return reads(
         "seed", size=PARAMS.phantoms.size, encoder=part("encoders", encoder, without)
     )

@@ -37,7 +37,7 @@ for ENCODER, SETTINGS_OF_ENCODER in PARAMS.encoders.items():
                 runtime=60,
                 gpu=int(HAS_GPU),
             params:
-                code=code("teacher.pretrain"),
+                code=code(SETTINGS_OF_ENCODER.module),
                 encoder=ENCODER,
                 overlays=overlays,
                 reads=pretraining_reads(ENCODER),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -33,12 +34,11 @@ def pretrain(
     if isinstance(part, parameters.Locked):
         _train_heads(encoder, part, params, layout, threads)
         return
-    from medlabel.teacher import pretrain as training
-
     if not isinstance(part, parameters.Contrastive):
         raise MedlabelError(
             f"encoders.{encoder}: kind {part.kind} given; contrastive or locked expected."
         )
+    training = importlib.import_module(f"medlabel.{part.module}")
     size = params.phantoms.size
     drawn = [(kind, size) for kind in catalogue.FLAT_PHANTOMS] if part.phantoms else []
     references = {

@@ -146,8 +146,13 @@ class Contrastive(Encoder):
         min_length=1,
         description="Steps after which the weights are kept, rising; the last one ends training.",
     )
+    image_tower: Literal["vit", "resnet", "cnn"] = Field(
+        default="vit",
+        description="A ViT; timm's `resnet10t`; or five blocks of one convolution and max-pooling, "
+        "their maps flattened. patch_size and image_layers are the ViT's alone.",
+    )
     patch_size: Count = Field(description="Edge of a patch in pixels; divides phantoms.size.")
-    width: Count = Field(description="Channels of both transformers; a multiple of 32.")
+    width: Count = Field(description="Channels of the transformers; a multiple of 32.")
     image_layers: Count = Field(description="Transformer blocks of the image tower.")
     text_layers: Count = Field(description="Transformer blocks of the text tower.")
     embed_dim: Count = Field(description="Length of the shared embedding.")
@@ -183,9 +188,15 @@ class Contrastive(Encoder):
         return None if self.start is None else EncoderReference.parse(self.start).of_run(run)
 
     @property
-    def architecture(self) -> dict[str, int]:
+    def module(self) -> str:
+        """Module of this package that trains it, below `medlabel`."""
+        return "teacher.pretrain" if self.image_tower == "vit" else "teacher.image_towers"
+
+    @property
+    def architecture(self) -> dict[str, int | str]:
         """What decides on the shapes of the weights, beside phantoms.size."""
-        keys = ("patch_size", "width", "image_layers", "text_layers", "embed_dim", "context_length")
+        of_vit = ("patch_size", "image_layers") if self.image_tower == "vit" else ()
+        keys = ("image_tower", *of_vit, "width", "text_layers", "embed_dim", "context_length")
         return {key: getattr(self, key) for key in keys}
 
     @model_validator(mode="after")

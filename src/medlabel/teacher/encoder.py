@@ -237,6 +237,8 @@ def build(name: str, pretrained: str | None, label: str | None) -> torch.nn.Modu
     import open_clip
     from safetensors import SafetensorError
 
+    import medlabel.teacher.five_blocks  # noqa: F401  # an image tower that folders may name
+
     where = f"{name} ({label})" if label and label not in name else name
     try:
         model: torch.nn.Module = open_clip.create_model_from_pretrained(

@@ -9,6 +9,8 @@ from medlabel import files
 from medlabel.errors import MedlabelError
 from medlabel.teacher import encoder, verify
 
+PREFIX = "medlabel_"  # of names that `five_blocks` tells timm
+
 
 def export(folder: Path, target: Path) -> None:
     """Write an encoder as open_clip reads it, ``local-dir:<target>``, after verifying it.
@@ -16,22 +18,29 @@ def export(folder: Path, target: Path) -> None:
     Parameters
     ----------
     folder
-        Of the encoder; its image tower is one of open_clip's or of timm's.
+        Of the encoder; its image tower is one of open_clip's or of timm's own.
     target
         Folder to write: configuration, weights, the record, and a tokenizer where there is one.
 
     Raises
     ------
     MedlabelError
-        When `verify` refuses the encoder, `target` is not empty, or the encoder is of kind locked:
-        open_clip's configurations can say neither that features, and each part of an embedding,
-        are brought to length 1, nor that a sentence is the mean of its words' vectors.
+        When `verify` refuses the encoder, `target` is not empty, the image tower is this package's
+        own (`five_blocks`), or the encoder is of kind locked: open_clip's configurations can say
+        neither that features, and each part of an embedding, are brought to length 1, nor that a
+        sentence is the mean of its words' vectors.
     """
     if encoder.is_locked(folder):
         raise MedlabelError(
             f"{folder}: kind locked given, which open_clip cannot load: its configurations have no "
             f"features of length 1 and no mean of word vectors; hand on the folder itself, for "
             f"`medlabel adopt`, or export an encoder of kind contrastive or open_clip."
+        )
+    vision = files.read_json(folder / encoder.CONFIG, encoder.MADE_BY)["model_cfg"]["vision_cfg"]
+    if (named := str(vision.get("timm_model_name"))).startswith(PREFIX):
+        raise MedlabelError(
+            f"{folder}: image tower {named} given, which this package alone knows; hand on the "
+            f"folder itself, for `medlabel adopt`, or export an encoder with another image_tower."
         )
     if target.exists() and any(target.iterdir()):
         raise MedlabelError(f"{target}: expected a new or empty folder; name another one.")

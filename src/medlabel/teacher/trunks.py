@@ -26,6 +26,8 @@ def build(architecture: Mapping[str, Any]) -> nn.Module:
         return network
     from open_clip.model import CLIPVisionCfg, _build_vision_tower
 
+    import medlabel.teacher.five_blocks  # noqa: F401  # an image tower that folders may name
+
     model_cfg = architecture["model_cfg"]
     visual: nn.Module = _build_vision_tower(
         model_cfg["embed_dim"],
