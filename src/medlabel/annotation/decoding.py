@@ -63,37 +63,6 @@ class Decoded:
     stamp: bytes = b""
 
 
-@dataclass(frozen=True)
-class Looked:
-    """What is known of files without opening them.
-
-    Attributes
-    ----------
-    stamps
-        Of each file, as `unchanged.stamp` has them.
-    digests
-        Of files that did not change, by their stamps.
-    facts
-        What these files hold, by their digests.
-    """
-
-    stamps: Sequence[bytes]
-    digests: Mapping[bytes, bytes]
-    facts: Mapping[bytes, Facts]
-
-
-def look_up(sources: Sequence[Source], stamps: Path, facts: Path) -> Looked:
-    """Look which files did not change, and what is in them; the paths are as `Caches` has them."""
-    seen = [unchanged.stamp(source) for source in sources]
-    # Not only to read: what a killed run left half-written is taken back then.
-    by_stamp, by_digest = Store(stamps), Store(facts)
-    digests = by_stamp.get(seen)
-    found = _facts(list(set(digests.values())), by_digest)
-    by_stamp.close()
-    by_digest.close()
-    return Looked(seen, digests, found)
-
-
 def decode(sources: Sequence[Source], reading: Reading, caches: Caches | None) -> list[Decoded]:
     """Read files one after the other; what the caches know is not decoded again."""
     contents = [_content(source) for source in sources]
@@ -176,11 +145,7 @@ def _read(source: Source, content: bytes, digest: bytes, reading: Reading) -> De
 
 
 def decoded(
-    sources: Sequence[Source],
-    reading: Reading,
-    caches: Caches | None,
-    workers: int,
-    looked: Looked | None = None,
+    sources: Sequence[Source], reading: Reading, caches: Caches | None, workers: int
 ) -> Iterator[Decoded]:
     """Give files in their order; those that changed, or are new, are read, a bounded number ahead.
 
@@ -194,8 +159,6 @@ def decoded(
         What was read and embedded before; None reads everything.
     workers
         Processes; 0 reads in this one.
-    looked
-        What `look_up` found, if it did already.
 
     Notes
     -----
@@ -205,14 +168,9 @@ def decoded(
     if caches is None:
         yield from _read_all(sources, reading, caches, workers)
         return
-    looked = looked or look_up(sources, caches.stamps, caches.facts)
-    there = _embedded(looked.facts, caches.embeddings)
-    known = {
-        stamp: (digest, there[digest])
-        for stamp, digest in looked.digests.items()
-        if digest in there
-    }
-    both = list(zip(sources, looked.stamps, strict=True))
+    stamps = [unchanged.stamp(source) for source in sources]
+    known = _unchanged(stamps, caches)
+    both = list(zip(sources, stamps, strict=True))
     changed = [source for source, stamp in both if stamp not in known]
     rest = _read_all(changed, reading, caches, workers)
     try:
@@ -225,6 +183,17 @@ def decoded(
             yield one
     finally:
         rest.close()
+
+
+def _unchanged(stamps: Sequence[bytes], caches: Caches) -> dict[bytes, tuple[bytes, Facts]]:
+    """Return digests and contents of files by their stamps, where all images are embedded."""
+    # Not only to read: what a killed run left half-written is taken back then.
+    by_stamp, by_digest = Store(caches.stamps), Store(caches.facts)
+    digests = by_stamp.get(stamps)
+    found = _embedded(_facts(list(set(digests.values())), by_digest), caches.embeddings)
+    by_stamp.close()
+    by_digest.close()
+    return {stamp: (digest, found[digest]) for stamp, digest in digests.items() if digest in found}
 
 
 def _read_all(

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from medlabel import compute, fingerprint
-from medlabel.annotation import decoding, looks
-from medlabel.annotation.decoding import Caches, Decoded, Looked, decoded
+from medlabel.annotation import looks
+from medlabel.annotation.decoding import Caches, Decoded, decoded
 from medlabel.annotation.sources import Source
 from medlabel.annotation.store import Facts, Store, key_of, vectors_of
 from medlabel.data.pixels import Pixels
@@ -137,7 +137,6 @@ def embed(
     reading: Reading,
     loaded: encoder.Encoder,
     settings: Settings,
-    looked: Looked | None = None,
 ) -> Embedded:
     """Embed every image of some files, each distinct one once.
 
@@ -146,7 +145,7 @@ def embed(
     """
     engine = ENGINES.get(loaded.device.type, "torch")
     network, recipe = _Network(loaded, settings, engine), _recipe(loaded, settings, engine)
-    return through(sources, reading, network, recipe, loaded.manifest.dimension, settings, looked)
+    return through(sources, reading, network, recipe, loaded.manifest.dimension, settings)
 
 
 def through(
@@ -156,7 +155,6 @@ def through(
     recipe: Mapping[str, Any],
     dimension: int,
     settings: Settings,
-    looked: Looked | None = None,
 ) -> Embedded:
     """Bring every image of some files through a network, each distinct one once.
 
@@ -168,35 +166,23 @@ def through(
         Makes vectors of a dimension.
     recipe
         All that decides on them beside the images: what was made by another one is not taken.
-    looked
-        What `look_up` found, if it did already.
     """
+    reading_key = key_of({"reading": asdict(reading), "code": fingerprint.of(*READERS)})
     caches = Caches(
-        *_known_by(reading, settings.cache),
+        settings.cache / "stamps.sqlite",
+        settings.cache / "files" / f"{reading_key}.sqlite",
         settings.cache / "embeddings" / f"{key_of(recipe)}.sqlite",
     )
     keeper = _Keeper(caches, settings, network)
     files: list[File] = []
     task = f"label {len(sources)} files"
-    found = decoded(sources, reading, caches, settings.workers, looked)
-    for one in track(found, task, len(sources)):
+    for one in track(decoded(sources, reading, caches, settings.workers), task, len(sources)):
         files.append(File(one.source, one.facts))
         keeper.take(one)
     keeper.finish()
     digests = list(dict.fromkeys(seen.pixels for file in files for seen in file.facts.seen))
     vectors = vectors_of(keeper.embeddings, digests, dimension)
     return Embedded(files, digests, vectors, keeper.thumbnails, keeper.computed)
-
-
-def look_up(sources: Sequence[Source], reading: Reading, cache: Path) -> Looked:
-    """Look what is known of files that did not change; the cache is as `Settings` has it."""
-    return decoding.look_up(sources, *_known_by(reading, cache))
-
-
-def _known_by(reading: Reading, cache: Path) -> tuple[Path, Path]:
-    """Return where is kept which files did not change, and what is in them."""
-    key = key_of({"reading": asdict(reading), "code": fingerprint.of(*READERS)})
-    return cache / "stamps.sqlite", cache / "files" / f"{key}.sqlite"
 
 
 def embed_pixels(pixels: Sequence[Pixels], loaded: encoder.Encoder, settings: Settings) -> Vectors:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-    from medlabel.annotation.decoding import Looked
     from medlabel.annotation.grouping import Groups
     from medlabel.annotation.labelling import Opinion, Unnamed
     from medlabel.annotation.student_training import Learned
@@ -110,7 +109,8 @@ def label(request: Request) -> summaries.Summary:
     outputs = Outputs(request.out, given, request.force)
     outputs.require_unchanged(request.written)
     found = sources.find(request.images, request.out)
-    with processes.beside(request.workers > 1 and len(found) >= MANY) as submit:
+    many = request.workers > 1 and len(found) >= MANY
+    with processes.beside(many, exports.__name__, "pandas") as submit:
         return _label(request, outputs, found, submit, started)
 
 
@@ -121,10 +121,8 @@ def _label(
     submit: processes.Submit,
     started: float,
 ) -> summaries.Summary:
-    looked = submit(embedding.look_up, found, request.reading, _cache(request))
     said = corrections.read(request.corrections) if request.corrections else corrections.Said()
-    think = _by_student if request.student else _by_words
-    thought = think(found, looked, request)
+    thought = _by_student(found, request) if request.student else _by_words(found, request)
     embedded, opinion = thought.embedded, thought.opinion
     if opinion.verdict == "refused" and not (request.anyway or said):
         raise MedlabelError(
@@ -173,16 +171,14 @@ def _decided(
     return corrections.apply(table, known, source), choice
 
 
-def _by_words(
-    found: Sequence[sources.Source], looked: Callable[[], Looked], request: Request
-) -> Thought:
+def _by_words(found: Sequence[sources.Source], request: Request) -> Thought:
     folder = teachers.find(request.encoder, request.device, request.threads)
     loaded, said = wording.read(
         folder, request.sentences, request.device, request.threads, request.weigh
     )
     arithmetic = embedding.arithmetic(request.arithmetic, loaded)  # type: ignore[arg-type]
     settings = _settings(request, arithmetic)
-    embedded = embedding.embed(found, request.reading, loaded, settings, looked())
+    embedded = embedding.embed(found, request.reading, loaded, settings)
     _require_images(request.images, embedded)
     described = said.weighted(embedded.vectors)
     groups = _grouped(embedded, described, loaded)
@@ -199,18 +195,14 @@ def _by_words(
     return Thought(embedded, groups, opinion, facts, loaded.device, said.unknown)
 
 
-def _by_student(
-    found: Sequence[sources.Source], looked: Callable[[], Looked], request: Request
-) -> Thought:
+def _by_student(found: Sequence[sources.Source], request: Request) -> Thought:
     from medlabel.annotation import student_labelling, students
 
     assert request.student is not None
     device = compute.prepare(request.device, request.threads)
     student = students.load(request.student, device)
     settings = _settings(request, student.facts.arithmetic)
-    embedded = student_labelling.embed(
-        found, request.reading, student, request.student, settings, looked()
-    )
+    embedded = student_labelling.embed(found, request.reading, student, request.student, settings)
     _require_images(request.images, embedded)
     own = {
         "labelling": "student",
@@ -277,12 +269,8 @@ def _settings(request: Request, arithmetic: Literal["fp32", "bf16"]) -> embeddin
         arithmetic,
         request.threads,
         request.workers,
-        _cache(request),
+        (request.cache or places.cache()) / "images",
     )
-
-
-def _cache(request: Request) -> Path:
-    return (request.cache or places.cache()) / "images"
 
 
 def _require_images(images: Path, embedded: embedding.Embedded) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
@@ -37,15 +38,18 @@ def start(workers: int) -> Any:
 
 
 @contextmanager
-def beside(wanted: bool) -> Iterator[Submit]:
+def beside(wanted: bool, *modules: str) -> Iterator[Submit]:
     """Give what runs a task in a second process, or, if not wanted, here when it is waited for.
 
-    A task whose process was ended from outside is run again here.
+    It imports some modules before there is a task. One whose process was ended from outside is run
+    again here.
     """
     if not wanted:
         yield _later
         return
     executor = start(1)
+    for module in modules:
+        executor.submit(_import, module)
 
     def submit(task: Callable[P, T], /, *given: P.args, **named: P.kwargs) -> Callable[[], T]:
         running = executor.submit(task, *given, **named)
@@ -54,7 +58,11 @@ def beside(wanted: bool) -> Iterator[Submit]:
     try:
         yield submit
     finally:
-        executor.shutdown(wait=False, kill_workers=True)
+        executor.shutdown(wait=True, kill_workers=True)
+
+
+def _import(module: str) -> None:
+    importlib.import_module(module)
 
 
 def _later(task: Callable[P, T], /, *given: P.args, **named: P.kwargs) -> Callable[[], T]:

@@ -18,7 +18,6 @@ from medlabel.labels.estimate import Estimate
 from medlabel.networks.names import module_of
 
 if TYPE_CHECKING:
-    from medlabel.annotation.decoding import Looked
     from medlabel.annotation.sources import Source
     from medlabel.data.reading.page import Reading
 
@@ -57,13 +56,12 @@ def embed(
     student: students.Student,
     path: Path,
     settings: embedding.Settings,
-    looked: Looked | None = None,
 ) -> embedding.Embedded:
     """Let a student answer for every image of some files; its probabilities are the vectors.
 
     Parameters
     ----------
-    sources, reading, settings, looked
+    sources, reading, settings
         As `embedding.embed` takes them.
     student, path
         The student, and the file that it is from.
@@ -78,8 +76,7 @@ def embed(
         "code": fingerprint.of(*modules),
     }
     seeing = _Seeing(student, settings.batch_size)
-    length = len(student.facts.classes)
-    return embedding.through(sources, reading, seeing, recipe, length, settings, looked)
+    return embedding.through(sources, reading, seeing, recipe, len(student.facts.classes), settings)
 
 
 def opinion(chances: Vectors) -> ByStudent:
