@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,10 @@ def _where() -> int:
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text)
+
+
+def _has(module: str) -> bool:
+    return module in sys.modules
 
 
 def _fail() -> None:
@@ -51,3 +56,10 @@ def test_what_fails_is_told_where_it_is_waited_for(wanted: bool) -> None:
 def test_a_task_whose_process_was_killed_is_run_here() -> None:
     with processes.beside(True) as submit:
         assert submit(_dies_elsewhere, os.getpid())() == os.getpid()
+        assert submit(_where)() == os.getpid()  # and so are those that come after it
+
+
+def test_modules_are_imported_before_there_is_a_task() -> None:
+    with processes.beside(True, "wave") as submit:
+        assert submit(_has, "wave")()
+        assert not submit(_has, "sunau")()

@@ -41,9 +41,11 @@ def start(workers: int) -> Any:
 def beside(wanted: bool, *modules: str) -> Iterator[Submit]:
     """Give what runs a task in a second process, or, if not wanted, here when it is waited for.
 
-    It imports some modules before there is a task. One whose process was ended from outside is run
-    again here.
+    It imports some modules before there is a task. Tasks whose process was ended from outside are
+    run here.
     """
+    from concurrent.futures.process import BrokenProcessPool
+
     if not wanted:
         yield _later
         return
@@ -52,7 +54,10 @@ def beside(wanted: bool, *modules: str) -> Iterator[Submit]:
         executor.submit(_import, module)
 
     def submit(task: Callable[P, T], /, *given: P.args, **named: P.kwargs) -> Callable[[], T]:
-        running = executor.submit(task, *given, **named)
+        try:
+            running = executor.submit(task, *given, **named)
+        except BrokenProcessPool:
+            return partial(task, *given, **named)
         return partial(_result, running, partial(task, *given, **named))
 
     try:
