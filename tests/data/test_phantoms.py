@@ -196,7 +196,7 @@ def test_brightness_alone_tells_no_pneumonia() -> None:
 
 def test_write_makes_an_archive_and_its_captions(tmp_path: Path) -> None:
     counts = Counts(train=5, val=3, test=2)
-    settings = Phantoms(size=28, counts=counts, volumes=counts, artefacts=False)
+    settings = Phantoms(size=28, counts=counts, volumes=counts, stand_ins=counts, artefacts=False)
     targets = [
         (tmp_path / f"{name}.npz", tmp_path / f"{name}.parquet") for name in ("first", "second")
     ]
@@ -226,7 +226,7 @@ def test_write_makes_an_archive_and_its_captions(tmp_path: Path) -> None:
 
 def test_kinds_drawn_side_by_side_have_the_same_bytes(tmp_path: Path) -> None:
     counts = Counts(train=2, val=1, test=1)
-    settings = Phantoms(size=28, counts=counts, volumes=counts, artefacts=True)
+    settings = Phantoms(size=28, counts=counts, volumes=counts, stand_ins=counts, artefacts=True)
     for threads in (1, 2):
         wanted = [
             (kind, tmp_path / f"{kind}-{threads}.npz", tmp_path / f"{threads}.pq", counts, settings)

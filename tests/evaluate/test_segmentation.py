@@ -49,7 +49,9 @@ def settings(default_params: Params) -> Segmentation:
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory, settings: Segmentation) -> segmentation.Inputs:
     folder, counts = tmp_path_factory.mktemp("phantoms"), params.Counts(**COUNTS)
-    asked = params.Phantoms(size=SIZE, counts=counts, volumes=counts, artefacts=False)
+    asked = params.Phantoms(
+        size=SIZE, counts=counts, volumes=counts, stand_ins=counts, artefacts=False
+    )
     images = {one: folder / f"{one[0]}.npz" for one in settings.series}
     captions = {one: folder / f"{one[0]}.parquet" for one in settings.series}
     for one in settings.series:

@@ -19,7 +19,7 @@ KINDS = ("phantom_breast", "phantom_colon", "phantom_vessel3d")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("phantoms")
     counts = Counts(train=24, val=1, test=1)
-    settings = Phantoms(size=28, counts=counts, volumes=counts, artefacts=False)
+    settings = Phantoms(size=28, counts=counts, volumes=counts, stand_ins=counts, artefacts=False)
     paths = {kind: folder / f"{kind}.npz" for kind in KINDS}
     for kind, path in paths.items():
         phantoms.write(kind, path, path.with_suffix(".parquet"), counts, settings, seed=1)

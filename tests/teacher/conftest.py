@@ -163,7 +163,9 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[sources.Source]:
     """Captioned phantoms of three kinds; blood is in colour."""
     folder = tmp_path_factory.mktemp("drawn")
     counts = params.Counts(train=48, val=12, test=1)
-    drawing = params.Phantoms(size=28, counts=counts, volumes=counts, artefacts=False)
+    drawing = params.Phantoms(
+        size=28, counts=counts, volumes=counts, stand_ins=counts, artefacts=False
+    )
     found = []
     for kind in LEARNT:
         one = sources.Source(kind, 28, folder / f"{kind}.npz", folder / f"{kind}.parquet")

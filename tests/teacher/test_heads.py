@@ -257,7 +257,9 @@ def test_permuted_captions_keep_features_and_how_often_each_caption_stands() -> 
 
 def test_a_volume_is_seen_as_a_projection(locked_settings: params.Locked, tmp_path: Path) -> None:
     kind, counts = "phantom_vessel3d", params.Counts(train=4, val=2, test=1)
-    drawing = params.Phantoms(size=14, counts=counts, volumes=counts, artefacts=False)
+    drawing = params.Phantoms(
+        size=14, counts=counts, volumes=counts, stand_ins=counts, artefacts=False
+    )
     source = sources.Source(kind, 14, tmp_path / "v.npz", tmp_path / "v.parquet")
     phantoms.write(kind, source.archive, source.captions, counts, drawing, seed=0)
     found = towers.load(SMALL["tower"], 64, 0)

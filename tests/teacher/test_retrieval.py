@@ -57,7 +57,9 @@ def mixture() -> params.Mixture:
 @pytest.fixture
 def archives(tmp_path: Path) -> dict[str, Path]:
     counts = params.Counts(train=1, val=EACH, test=1)
-    drawing = params.Phantoms(size=28, counts=counts, volumes=counts, artefacts=False)
+    drawing = params.Phantoms(
+        size=28, counts=counts, volumes=counts, stand_ins=counts, artefacts=False
+    )
     found = {}
     for name in CLASSES:
         kind = f"phantom_{name}"
