@@ -133,10 +133,7 @@ def arithmetic(
 
 
 def embed(
-    sources: Sequence[Source],
-    reading: Reading,
-    loaded: encoder.Encoder,
-    settings: Settings,
+    sources: Sequence[Source], reading: Reading, loaded: encoder.Encoder, settings: Settings
 ) -> Embedded:
     """Embed every image of some files, each distinct one once.
 
