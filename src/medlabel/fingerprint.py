@@ -21,7 +21,7 @@ PASSED_OVER = ("params", "errors", "progress", "layout", "fingerprint", "watchin
 # A network's name is a parameter, and the module that it leads to has a checksum of its own.
 LOOKED_UP = PACKAGE / "networks" / "names.py"
 
-REGISTERING = ("medlabel.teacher.five_blocks",)
+REGISTERING = ("medlabel.teacher.five_blocks", "medlabel.teacher.three_layers")
 
 
 def of(*modules: str) -> str:

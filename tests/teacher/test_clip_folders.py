@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from medlabel import files
+from medlabel import files, params
 from medlabel.annotation import teachers
 from medlabel.errors import MedlabelError
 from medlabel.layout import ENCODER_FILES
@@ -33,6 +33,18 @@ PREPROCESSING = {
     "image_std": [0.27, 0.26, 0.28],
     "image_processor_type": "CLIPImageProcessor",
 }
+
+
+def settings(model: Path | str) -> params.Published:
+    return params.Published(
+        kind="transformers",
+        model=str(model),
+        pretrained=None,
+        batch_size=2,
+        threads=1,
+        precision="fp32",
+        runtime="torch",
+    )
 
 
 def vocabulary(merges: int | None) -> tuple[dict[str, int], list[str]]:
@@ -103,7 +115,7 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
 @pytest.fixture(scope="module")
 def adopted(theirs: tuple[Path, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("encoders") / "pubmed_clip"
-    clip_folders.adopt(str(theirs[0]), folder)
+    clip_folders.adopt(settings(theirs[0]), folder)
     return folder
 
 
@@ -150,7 +162,7 @@ def test_embeddings_are_those_of_transformers(theirs: tuple[Path, Any], adopted:
 @pytest.mark.parametrize("activation", ["quick_gelu", "gelu"])
 def test_a_vocabulary_of_its_own_comes_along(activation: str, tmp_path: Path) -> None:
     model = write(tmp_path / "theirs", merges=300, activation=activation)
-    clip_folders.adopt(str(tmp_path / "theirs"), tmp_path / "ours")
+    clip_folders.adopt(settings(tmp_path / "theirs"), tmp_path / "ours")
     for own, other in zip(
         ours(tmp_path / "ours", images()),
         embeddings(model, tmp_path / "theirs", images()),
@@ -167,7 +179,7 @@ def test_the_old_file_of_weights_is_read_too(
     (tmp_path / "old" / "model.safetensors").unlink()
     counters = {"text_model.embeddings.position_ids": torch.arange(24)[None]}
     torch.save({**model.state_dict(), **counters}, tmp_path / "old" / "pytorch_model.bin")
-    clip_folders.adopt(str(tmp_path / "old"), tmp_path / "ours")
+    clip_folders.adopt(settings(tmp_path / "old"), tmp_path / "ours")
     one, two = (encoder.inspect(path).weights_sha256 for path in (adopted, tmp_path / "ours"))
     assert one == two
 
@@ -199,7 +211,7 @@ def test_other_folders_are_one_line(
     shutil.copytree(theirs[0], tmp_path / "theirs")
     spoil(tmp_path / "theirs")
     with pytest.raises(MedlabelError, match=message) as caught:
-        clip_folders.adopt(str(tmp_path / "theirs"), tmp_path / "ours")
+        clip_folders.adopt(settings(tmp_path / "theirs"), tmp_path / "ours")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "ours" / encoder.CONFIG).exists()
 
@@ -211,15 +223,17 @@ def test_unlike_activations_are_refused() -> None:
 
 
 def test_without_a_network_the_hub_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from huggingface_hub import constants
 
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     with pytest.raises(MedlabelError, match=r"org/name.*could not be downloaded") as caught:
-        clip_folders.adopt("org/name", tmp_path / "ours")
+        clip_folders.adopt(settings("org/name"), tmp_path / "ours")
     assert "\n" not in str(caught.value)
+    assert "127.0.0.1:9 does not answer: looking for the files in its cache" in caplog.text
 
 
 def test_people_label_with_such_a_folder(

@@ -10,7 +10,7 @@ import torch
 
 from medlabel import files, params
 from medlabel.errors import MedlabelError
-from medlabel.teacher import encoder, published
+from medlabel.teacher import encoder, hub, published
 
 CPU = torch.device("cpu")
 
@@ -184,7 +184,7 @@ def test_transformers_is_asked_for_before_the_download(
 
     config = {"embed_dim": 8, "vision_cfg": {}, "text_cfg": {"hf_tokenizer_name": "org/words"}}
     monkeypatch.setitem(factory._MODEL_CONFIGS, "Tiny", config)
-    monkeypatch.setattr(published.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(hub.importlib.util, "find_spec", lambda _: None)
     monkeypatch.setattr(encoder, "build", lambda *_: pytest.fail("it was built"))
     files.write_json(tmp_path / "theirs" / encoder.CONFIG, {"model_cfg": config})
     (tmp_path / "weights.pt").touch()
@@ -210,7 +210,7 @@ def test_a_hub_model_is_asked_for_transformers_after_its_configuration(
     files.write_json(tmp_path / encoder.CONFIG, content)
     monkeypatch.setattr(factory, "download_pretrained_from_hf", download)
     monkeypatch.setattr(pretrained, "download_pretrained_from_hf", download)
-    monkeypatch.setattr(published, "_heed_missing_network", lambda: None)
-    monkeypatch.setattr(published.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(hub, "heed_missing_network", lambda: None)
+    monkeypatch.setattr(hub.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MedlabelError, match=r"run `pip install 'medlabel\[hub\]'`"):
         published.adopt(teacher("hf-hub:org/name", None), tmp_path / "ours")

@@ -1,11 +1,5 @@
 """The teacher: train or adopt an encoder, embed images and words once, label from both."""
 
-ADOPTING = {
-    "open_clip": "teacher.published",
-    "transformers": "teacher.clip_folders",
-    "unimed_clip": "teacher.unimed",
-}
-
 # One rule for each encoder, because the number of its checkpoints is a matter of parameters.
 for ENCODER, SETTINGS_OF_ENCODER in PARAMS.encoders.items():
     if SETTINGS_OF_ENCODER.kind == "contrastive":
@@ -105,7 +99,7 @@ for ENCODER, SETTINGS_OF_ENCODER in PARAMS.encoders.items():
                 mem_mb=8000,
                 runtime=120,
             params:
-                code=code(ADOPTING[SETTINGS_OF_ENCODER.kind]),
+                code=code(SETTINGS_OF_ENCODER.module),
                 encoder=ENCODER,
                 overlays=overlays,
                 reads=part(

@@ -67,15 +67,7 @@ def _adopted(given: str) -> Path:
     model, _, pretrained = given.partition(":")
     if given.startswith(published.HUB) or ("/" in given and not pretrained):
         model, pretrained = published.HUB + given.removeprefix(published.HUB), ""
-    settings = params.Published(
-        kind="open_clip",
-        batch_size=64,
-        threads=1,
-        precision="auto",
-        runtime="openvino",
-        model=model,
-        pretrained=pretrained or None,
-    )
+    settings = _settings("open_clip", model, pretrained or None)
     folder = places.cache() / "encoders" / _name(model, settings.model_dump(mode="json"))
     if not (folder / encoder.CONFIG).is_file():
         published.adopt(settings, folder)
@@ -86,8 +78,22 @@ def _converted(model: str, known_by: Any) -> Path:
     """Return the encoder that a CLIP in the layout of transformers becomes, made once."""
     folder = places.cache() / "encoders" / _name(Path(model).resolve().name, known_by)
     if not (folder / encoder.CONFIG).is_file():
-        clip_folders.adopt(model, folder)
+        clip_folders.adopt(_settings("transformers", model, None), folder)
     return folder
+
+
+def _settings(kind: str, model: str, pretrained: str | None) -> params.Published:
+    return params.Published.model_validate(
+        {
+            "kind": kind,
+            "batch_size": 64,
+            "threads": 1,
+            "precision": "auto",
+            "runtime": "openvino",
+            "model": model,
+            "pretrained": pretrained,
+        }
+    )
 
 
 def _weights_in(folder: Path) -> dict[str, str]:

@@ -130,22 +130,8 @@ def adopt(
         raise MedlabelError(
             f"encoders.{encoder}: kind {part.kind} given; a published one expected."
         )
-    _adopt(part, target or Path(layout.encoder(encoder)))
-
-
-def _adopt(part: parameters.Published, folder: Path) -> None:
-    if part.kind == "transformers":
-        from medlabel.teacher import clip_folders
-
-        clip_folders.adopt(part.model, folder)
-    elif part.kind == "unimed_clip":
-        from medlabel.teacher import unimed
-
-        unimed.adopt(part, folder)
-    else:
-        from medlabel.teacher import published
-
-        published.adopt(part, folder)
+    folder = target or Path(layout.encoder(encoder))
+    importlib.import_module(f"medlabel.{part.module}").adopt(part, folder)
 
 
 def verify(

@@ -12,6 +12,14 @@ from medlabel.data import catalogue
 from medlabel.params.base import Count, Name, Part, Precision, Rate, Section
 
 Runtime = Literal["auto", "torch", "openvino", "onnxruntime"]
+# Layouts of published encoders, and the module below `medlabel.teacher` that brings each over.
+ADOPTING = {
+    "open_clip": "published",
+    "transformers": "clip_folders",
+    "unimed_clip": "unimed",
+    "medclip": "medclip",
+}
+WITH_WORDS = ("unimed_clip", "medclip")  # whose text tower and weights lie apart
 REFERENCE = re.compile(r"(?P<name>[a-z0-9][a-z0-9_]*)(\.(?P<run>\d+))?(@(?P<step>\d+))?")
 
 
@@ -55,35 +63,42 @@ class Encoder(Part):
 class Published(Encoder):
     """A published model, in the layout of open_clip or one that becomes it."""
 
-    kind: Literal["open_clip", "transformers", "unimed_clip"] = Field(
+    kind: Literal["open_clip", "transformers", "unimed_clip", "medclip"] = Field(
         description="Layout in which it was published: open_clip's; that of the package "
-        "transformers (`CLIPModel`); or UniMed-CLIP's single file."
+        "transformers (`CLIPModel`); UniMed-CLIP's single file; or MedCLIP's archive."
     )
     model: str = Field(
         min_length=1,
         description="For open_clip a model name (`ViT-L-14-quickgelu`), a hub id "
         "(`hf-hub:org/repo`) or a folder (`local-dir:path`); for transformers a hub id "
-        "(`org/repo`) or a folder; for UniMed-CLIP open_clip's name of its image tower.",
+        "(`org/repo`) or a folder; for UniMed-CLIP open_clip's name of its image tower; for "
+        "MedCLIP timm's (`swin_tiny_patch4_window7_224` or `resnet50`).",
     )
     pretrained: str | None = Field(
-        description="The tag (`openai`) or a local file of weights; null for hub ids and folders, "
-        "which hold their own."
+        description="The tag (`openai`) or a local file of weights, for MedCLIP a zip or its "
+        "folder; null for hub ids and folders, which hold their own."
     )
     words: str | None = Field(
         default=None,
-        description="UniMed-CLIP's text tower: a hub id (`org/repo`) or a folder; null for others.",
+        description="Text tower of UniMed-CLIP and MedCLIP: a hub id (`org/repo`) or a folder; "
+        "null for others.",
     )
+
+    @property
+    def module(self) -> str:
+        """Module of this package that adopts it, below `medlabel`."""
+        return f"teacher.{ADOPTING[self.kind]}"
 
     @model_validator(mode="after")
     def _fits_layout(self) -> Self:
-        unimed = self.kind == "unimed_clip"
-        if (self.words is not None) != unimed:
+        apart = self.kind in WITH_WORDS
+        if (self.words is not None) != apart:
             raise ValueError(
                 f"words: {self.words!r} given, "
-                f"{'a text tower' if unimed else 'null'} allowed for {self.kind}"
+                f"{'a text tower' if apart else 'null'} allowed for {self.kind}"
             )
-        if unimed and self.pretrained is None:
-            raise ValueError("pretrained: null given, a file of weights allowed for unimed_clip")
+        if apart and self.pretrained is None:
+            raise ValueError(f"pretrained: null given, a file of weights allowed for {self.kind}")
         if self.kind == "transformers" and self.pretrained is not None:
             raise ValueError(
                 f"pretrained: {self.pretrained!r} given, null allowed for transformers, whose "

@@ -6,7 +6,6 @@ folder is written once, and everything else is as for open_clip's own models.
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shutil
 from collections.abc import Mapping
@@ -15,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from medlabel import files
 from medlabel.errors import MedlabelError
-from medlabel.teacher import encoder
+from medlabel.teacher import encoder, hub
 
 if TYPE_CHECKING:
     import torch
+
+    from medlabel.params import Published
 
 CONFIG = "config.json"
 PREPROCESSING = "preprocessor_config.json"
@@ -97,14 +98,14 @@ def is_one(folder: Path) -> bool:
     return path.is_file() and files.read_json(path, "adopt").get("model_type") == "clip"
 
 
-def adopt(model: str, folder: Path) -> None:
+def adopt(settings: Published, folder: Path) -> None:
     """Bring a CLIP of transformers into an encoder's folder.
 
     Parameters
     ----------
-    model
-        A folder with ``config.json``, ``preprocessor_config.json``, the weights and the tokenizer's
-        files, or a hub id such as ``flaviagiammarino/pubmed-clip-vit-base-patch32``.
+    settings
+        `model` is a folder with ``config.json``, ``preprocessor_config.json``, the weights and the
+        tokenizer's files, or a hub id such as ``flaviagiammarino/pubmed-clip-vit-base-patch32``.
     folder
         Where to write.
 
@@ -117,6 +118,7 @@ def adopt(model: str, folder: Path) -> None:
     import open_clip
     import torch
 
+    model = settings.model
     source = Path(model) if Path(model).is_dir() else _fetched(model)
     given = files.read_json(source / CONFIG, "adopt")
     if given.get("model_type") != "clip":
@@ -135,7 +137,7 @@ def adopt(model: str, folder: Path) -> None:
             f"({encoder.one_line(error)}); give {EXPECTED}."
         ) from error
     if not _is_open_clips_vocabulary(source):
-        _require_transformers(source)
+        hub.require_transformers(f"{source}: has a vocabulary of its own, which is read")
         config["model_cfg"]["text_cfg"]["hf_tokenizer_name"] = source.name
     network = open_clip.CLIP(**config["model_cfg"])
     fill(network, renamed(_weights(source)), source)
@@ -333,19 +335,12 @@ def _copy_tokenizer(source: Path, folder: Path) -> None:
             shutil.copyfile(source / name, partial)
 
 
-def _require_transformers(source: Path) -> None:
-    if importlib.util.find_spec("transformers") is None:
-        raise MedlabelError(
-            f"{source}: has a vocabulary of its own, for which the package transformers is "
-            f"missing: run `pip install 'medlabel[hub]'`."
-        )
-
-
 def _fetched(model: str) -> Path:
     """Fetch a model from the hub, or find it in the hub's cache where no network answers."""
-    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
+    hub.heed_missing_network()
     try:
         for weights in WEIGHTS:
             names = [CONFIG, PREPROCESSING, weights, *TOKENIZER]
@@ -355,6 +350,6 @@ def _fetched(model: str) -> Path:
     except (OSError, RuntimeError, HFValidationError) as error:
         raise MedlabelError(
             f"model: {model!r} given, which is no folder and could not be downloaded from "
-            f"{constants.ENDPOINT} ({encoder.one_line(error)[:200]}); give {EXPECTED}."
+            f"{hub.endpoint()} ({encoder.one_line(error)[:200]}); give {EXPECTED}."
         ) from error
     return found

@@ -237,7 +237,8 @@ def build(name: str, pretrained: str | None, label: str | None) -> torch.nn.Modu
     import open_clip
     from safetensors import SafetensorError
 
-    import medlabel.teacher.five_blocks  # noqa: F401  # an image tower that folders may name
+    import medlabel.teacher.five_blocks  # an image tower that folders may name
+    import medlabel.teacher.three_layers  # noqa: F401  # and what a text tower ends with
 
     where = f"{name} ({label})" if label and label not in name else name
     try:

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
-import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medlabel.errors import MedlabelError
-from medlabel.teacher import encoder, verify
+from medlabel.teacher import encoder, hub, verify
 
 if TYPE_CHECKING:
     import torch
 
     from medlabel.params import Published
 
-logger = logging.getLogger("medlabel")
-
 HUB = "hf-hub:"
-SECONDS_TO_ANSWER = 10.0
 
 
 def adopt(settings: Published, folder: Path) -> None:
@@ -59,13 +54,18 @@ def adopt(settings: Published, folder: Path) -> None:
 
 def load(settings: Published) -> tuple[torch.nn.Module, dict[str, Any], Source]:
     """Return a published model, its configuration and its source; raises as `adopt` does."""
+    import open_clip
+
     source = _source_of(settings)
     if not source.model.startswith(HUB):
         _require_transformers(settings.model)
     if source.hub:
         _download(settings, source.tag)
     model = encoder.build(settings.model, source.pretrained, source.label)
-    config = {"model_cfg": _model_config(settings.model), "preprocess_cfg": _plain(model)}
+    config = {
+        "model_cfg": _model_config(settings.model),
+        "preprocess_cfg": preprocessing(open_clip.get_model_preprocess_cfg(model)),
+    }
     return model, config, source
 
 
@@ -151,7 +151,7 @@ def _download(settings: Published, tag: Mapping[str, Any] | None) -> None:
     import open_clip
     from open_clip.pretrained import download_pretrained_from_hf
 
-    _heed_missing_network()
+    hub.heed_missing_network()
     address = tag.get("hf_hub") or tag.get("url") if tag else settings.model[len(HUB) :]
     try:
         if tag:
@@ -163,8 +163,8 @@ def _download(settings: Published, tag: Mapping[str, Any] | None) -> None:
     except (OSError, RuntimeError) as error:
         raise MedlabelError(
             f"model: the weights of {settings.model} could not be downloaded: tried "
-            f"{_endpoint()} for {address} ({encoder.one_line(error)}). Check the network and the "
-            f"name, or set pretrained to a local file of weights, or model to "
+            f"{hub.endpoint()} for {address} ({encoder.one_line(error)}). Check the network and "
+            f"the name, or set pretrained to a local file of weights, or model to "
             f"{encoder.FOLDER}<folder>; `make demo` needs no download."
         ) from error
 
@@ -175,35 +175,8 @@ def _require_transformers(name: str) -> None:
         text = _model_config(name).get("text_cfg", {})
     except OSError:  # a folder that is not there, which `encoder.build` tells
         return
-    needed = text.get("hf_tokenizer_name") or text.get("hf_model_name")
-    if needed and importlib.util.find_spec("transformers") is None:
-        raise MedlabelError(
-            f"model: {name} reads words with {needed} of the package transformers, which is not "
-            f"installed: run `pip install 'medlabel[hub]'`, or use a model whose text tower is "
-            f"open_clip's own."
-        )
-
-
-def _endpoint() -> str:
-    from huggingface_hub import constants
-
-    return str(constants.ENDPOINT)
-
-
-def _heed_missing_network() -> None:
-    """Let the hub's client use its cache at once where no network answers.
-
-    It would retry each file for half a minute before it looks into the cache. Its own switch,
-    HF_HUB_OFFLINE, is read only while it is imported.
-    """
-    import requests
-    from huggingface_hub import constants
-
-    try:
-        requests.head(_endpoint(), timeout=SECONDS_TO_ANSWER)
-    except requests.RequestException:
-        logger.warning("%s does not answer: looking for the files in its cache", _endpoint())
-        constants.HF_HUB_OFFLINE = True
+    if needed := text.get("hf_tokenizer_name") or text.get("hf_model_name"):
+        hub.require_transformers(f"model: {name} reads words with {needed},")
 
 
 def _model_config(name: str) -> Any:
@@ -212,11 +185,11 @@ def _model_config(name: str) -> Any:
     return open_clip.get_model_config(name)
 
 
-def _plain(model: torch.nn.Module) -> dict[str, Any]:
-    """Return the complete preprocessing that open_clip attached to a network, as JSON has it."""
-    import open_clip
+def preprocessing(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a complete ``preprocess_cfg`` as JSON has it; what is not given is open_clip's own."""
+    from open_clip.transform import PreprocessCfg
 
-    found: dict[str, Any] = open_clip.get_model_preprocess_cfg(model)
+    found = asdict(PreprocessCfg(**given))
     return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
 
 

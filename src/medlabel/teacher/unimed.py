@@ -6,14 +6,12 @@ maps. The present open_clip builds both, and calls them otherwise.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medlabel.errors import MedlabelError
-from medlabel.teacher import clip_folders, encoder
+from medlabel.teacher import clip_folders, encoder, hub, published
 
 if TYPE_CHECKING:
     import torch
@@ -42,21 +40,26 @@ def adopt(settings: Published, folder: Path) -> None:
         When the package transformers or the file is missing, open_clip does not know the image
         tower, the text tower's configuration cannot be had, or the weights do not fit.
     """
-    import open_clip
     import torch
 
     weights = Path(str(settings.pretrained))
-    _require(settings, weights)
-    config = {"model_cfg": model_config(settings), "preprocess_cfg": _preprocessing(settings)}
-    untrained = {**config["model_cfg"]["text_cfg"], "hf_model_pretrained": False}
+    if not weights.is_file():
+        raise MedlabelError(
+            f"pretrained: {settings.pretrained} given, which is no file; download UniMed-CLIP's "
+            f"weights from the links of its repository, mbzuai-oryx/UniMed-CLIP."
+        )
+    model_cfg = model_config(settings)
+    edge = model_cfg["vision_cfg"]["image_size"]
+    config = {
+        "model_cfg": model_cfg,
+        "preprocess_cfg": published.preprocessing({"size": (edge, edge)}),  # OpenAI's, kept
+    }
+    network, tokenizer = hub.with_words(model_cfg)
     try:
-        network = open_clip.CustomTextCLIP(**{**config["model_cfg"], "text_cfg": untrained})
-        tokenizer = open_clip.tokenizer.HFTokenizer(str(settings.words), CONTEXT_LENGTH)
         content = torch.load(weights, map_location="cpu", weights_only=True)
     except encoder.UNREADABLE as error:
         raise MedlabelError(
-            f"{weights.name} with {settings.words}: cannot be loaded "
-            f"({encoder.one_line(error)[:200]})."
+            f"{weights.name}: cannot be read ({encoder.one_line(error)[:200]})."
         ) from error
     clip_folders.fill(network, renamed(content.get("state_dict", content)), weights)
     folder.mkdir(parents=True, exist_ok=True)
@@ -100,26 +103,3 @@ def renamed(given: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         for name, value in plain.items()
         if not name.endswith(COUNTER)
     }
-
-
-def _require(settings: Published, weights: Path) -> None:
-    if not weights.is_file():
-        raise MedlabelError(
-            f"pretrained: {settings.pretrained} given, which is no file; download UniMed-CLIP's "
-            f"weights from the links of its repository, mbzuai-oryx/UniMed-CLIP."
-        )
-    if importlib.util.find_spec("transformers") is None:
-        raise MedlabelError(
-            f"words: {settings.words} is read by the package transformers, which is not installed: "
-            f"run `pip install 'medlabel[hub]'`."
-        )
-
-
-def _preprocessing(settings: Published) -> dict[str, Any]:
-    """Return open_clip's own preprocessing: that of OpenAI's models, which UniMed-CLIP has kept."""
-    import open_clip
-    from open_clip.transform import PreprocessCfg
-
-    edge = open_clip.get_model_config(settings.model)["vision_cfg"]["image_size"]
-    found = asdict(PreprocessCfg(size=(edge, edge)))
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
