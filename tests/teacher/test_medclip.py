@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from medlabel import files, params
 from medlabel.errors import MedlabelError
-from medlabel.teacher import encoder, export, hub, medclip, tower, verify
+from medlabel.teacher import clip_folders, encoder, export, hub, medclip, tower, verify
 
 transformers = pytest.importorskip("transformers", reason="the extra `hub` is not installed")
 torchvision = pytest.importorskip("torchvision")
@@ -226,6 +226,12 @@ def test_the_resnet_is_torchvisions(bert: tuple[Path, Any], tmp_path: Path) -> N
         medclip.adopt(asked.model_copy(update={"model": medclip.SWIN}), tmp_path / "theirs")
 
 
+@pytest.fixture(scope="module")
+def network(bert: tuple[Path, Any]) -> Any:
+    asked = settings(model=medclip.SWIN, words=str(bert[0]), pretrained="any")
+    return hub.with_words(medclip.model_config(asked))[0]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -236,19 +242,12 @@ def test_the_resnet_is_torchvisions(bert: tuple[Path, Any], tmp_path: Path) -> N
     ],
 )
 def test_misfits_name_the_tensor(
-    change: dict[str, torch.Tensor | None],
-    message: str,
-    vit: Weights,
-    bert: tuple[Path, Any],
-    tmp_path: Path,
+    change: dict[str, torch.Tensor | None], message: str, vit: Weights, network: Any
 ) -> None:
     given = {name: value for name, value in {**vit, **change}.items() if value is not None}
-    torch.save(given, tmp_path / "pytorch_model.bin")
-    asked = settings(model=medclip.SWIN, words=str(bert[0]), pretrained=str(tmp_path))
     with pytest.raises(MedlabelError, match=message) as caught:
-        medclip.adopt(asked, tmp_path / "ours")
+        clip_folders.fill(network, medclip.renamed(given), Path("medclip.zip"))
     assert "\n" not in str(caught.value)
-    assert not (tmp_path / "ours").exists()
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 
 from medlabel import files, params
 from medlabel.errors import MedlabelError
+from medlabel.params.encoders import ADOPTING, WITH_WORDS
 from medlabel.teacher import encoder, published, unimed
 
 transformers = pytest.importorskip("transformers", reason="the extra `hub` is not installed")
@@ -168,9 +171,21 @@ def test_other_weights_name_the_tensor(bert: Path, tmp_path: Path) -> None:
         ({"words": "org/bert"}, "words: 'org/bert' given, null allowed for open_clip"),
         ({"kind": "unimed_clip"}, "words: None given, a text tower allowed"),
         ({"kind": "unimed_clip", "words": "a/b"}, "a file of weights allowed for unimed_clip"),
+        ({"kind": "medclip"}, "words: None given, a text tower allowed for medclip"),
+        ({"kind": "medclip", "words": "a/b"}, "a file of weights allowed for medclip"),
         ({"kind": "transformers", "pretrained": "x"}, "null allowed for transformers"),
     ],
 )
 def test_keys_of_other_layouts_are_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         settings(model="any", **given)
+
+
+def test_every_layout_has_a_module_that_adopts_it() -> None:
+    kinds = get_args(params.Published.model_fields["kind"].annotation)
+    assert set(kinds) == set(ADOPTING)
+    given = {"words": "org/bert", "pretrained": "weights.pt"}
+    for kind in kinds:
+        part = settings(kind=kind, model="any", **(given if kind in WITH_WORDS else {}))
+        module = importlib.import_module(f"medlabel.{part.module}")
+        assert list(inspect.signature(module.adopt).parameters) == ["settings", "folder"]
