@@ -1,6 +1,6 @@
 """What encoders cost: parameters, megabytes, and images a second of processor time, one thread.
 
-Encoders of params.yaml's study `encoders` are read from data/encoders. Published ones are built
+Encoders of the studies that params.yaml's section `compared` names are read from data/encoders. Published ones are built
 with random weights: what they cost depends on the architecture alone. Of large ones the rate is
 left out.
 
@@ -48,7 +48,8 @@ def main() -> None:
 
 
 def _ours(found: params.Params, images: np.ndarray) -> Iterator[dict[str, Any]]:
-    for name in dict.fromkeys(str(cell.encoder) for cell in found.grids["encoders"]):
+    cells = [cell for one in found.compared.values() for cell in found.grids[one.study]]
+    for name in dict.fromkeys(str(cell.encoder) for cell in cells):
         loaded = encoder.load(Path(layout.of(found).encoder(name)), torch.device("cpu"))
         model = loaded.model
         of_locked = isinstance(model, locked.Locked)

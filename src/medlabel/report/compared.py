@@ -66,7 +66,7 @@ def write(settings: Compared, study: Path, folder: Path) -> None:
         _scores(answers).to_csv(partial, index=False, float_format="%.6f", lineterminator="\n")
     tables = [
         *(_table(found, images, encoders, waiting) for images, encoders in answers.items()),
-        _cost_table(costs),
+        _cost_table(costs.loc[costs.index.isin([*ran, *waiting])]),
     ]
     told = _explain(found, len(waiting))
     table.write(settings.title, told, tables, folder / TABLES)
