@@ -60,6 +60,14 @@ def test_an_encoder_that_the_study_ran_waits_no_more(settings: Compared, tmp_pat
     assert all("not run" in line for line in rows(table, "clip"))
 
 
+def test_costs_are_those_of_the_encoders_shown(settings: Compared, tmp_path: Path) -> None:
+    asked = settings.model_copy(update={"waiting": {"openai_rn50": "weights"}})
+    compared.write(asked, STUDY, tmp_path)
+    costs = (tmp_path / "tables.md").read_text(encoding="utf-8").partition("## Cost")[2]
+    assert len(rows(costs, "locked")) == len(rows(costs, "openai rn50")) == 1
+    assert not rows(costs, "openai rn101")
+
+
 def test_missing_costs_are_told(settings: Compared, tmp_path: Path) -> None:
     asked = settings.model_copy(update={"costs": str(tmp_path / "costs.csv")})
     with pytest.raises(MedlabelError, match=r"costs\.csv: expected a CSV table of costs"):
