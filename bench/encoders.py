@@ -1,8 +1,8 @@
 """What encoders cost: parameters, megabytes, and images a second of processor time, one thread.
 
-Encoders of the studies that params.yaml's section `compared` names are read from data/encoders. Published ones are built
-with random weights: what they cost depends on the architecture alone. Of large ones the rate is
-left out.
+Encoders of the studies that params.yaml's section `compared` names are read from data/encoders.
+Published ones are built with random weights: what they cost depends on the architecture alone. Of
+large ones the rate is left out.
 
     python bench/encoders.py --out results/bench/encoders.csv
 """

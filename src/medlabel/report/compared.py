@@ -30,6 +30,7 @@ ANSWERS = {
 }
 LINE, AROUND, LEGEND = 6.5, 19.0, 10.0  # mm
 NOT_RUN = "not run"
+DECADE = 10
 Answers = Mapping[str, Mapping[Metric, Estimate]]
 
 
@@ -250,7 +251,8 @@ def _draw_bars(axes: Axes, values: pd.Series, label: str) -> None:
             _told(value), (value if known else 1, y),
             xytext=(2, 0), textcoords="offset points", va="center", fontsize=style.SMALL_SIZE,
         )  # fmt: skip
-    axes.set(xlabel=label, xscale="log")
+    far = values.max() >= DECADE * values.min()  # nearer ones would crowd a logarithmic axis
+    axes.set(xlabel=label, xscale="log" if far else "linear")
     axes.margins(x=0.2)
 
 
