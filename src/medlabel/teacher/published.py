@@ -176,7 +176,7 @@ def _require_transformers(name: str) -> None:
     except OSError:  # a folder that is not there, which `encoder.build` tells
         return
     if needed := text.get("hf_tokenizer_name") or text.get("hf_model_name"):
-        hub.require_transformers(f"model: {name} reads words with {needed},")
+        hub.require_transformers(f"model: {name}: {needed} is read")
 
 
 def _model_config(name: str) -> Any:
