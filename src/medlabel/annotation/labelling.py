@@ -13,7 +13,7 @@ import numpy.typing as npt
 from medlabel.annotation import places
 from medlabel.data.vectors import Vectors
 from medlabel.errors import MedlabelError
-from medlabel.labels import estimate, methods, sources, zeroshot
+from medlabel.labels import estimate, evidence, methods, sources, zeroshot
 from medlabel.labels.estimate import Estimate
 from medlabel.labels.evidence import Labeller
 from medlabel.labels.sources import Property
@@ -146,12 +146,12 @@ def judge(
     MedlabelError
         When two classes have the same words for the encoder, or there is no such labelling.
     """
-    given = embeddings, words, logit_scale, classes
-    labeller = methods.fit(_settings(method), *given)
+    found = evidence.gather(embeddings, words, logit_scale, classes)
+    labeller = methods.learn(_settings(method), found)
     chances = by_clusters = labeller.predict(embeddings)
     if method != NAME:
-        by_clusters = methods.fit(_settings(NAME), *given).predict(embeddings)
-    right = estimate.estimate(*given, chances, by_clusters)
+        by_clusters = methods.learn(_settings(NAME), found).predict(embeddings)
+    right = estimate.estimate(found, embeddings, chances, by_clusters)
     alone = zeroshot.ByWords(words, logit_scale)
     by_words, labels = alone.predict(embeddings), chances.argmax(axis=1)
     split = sources.find(properties, embeddings, labels, by_words, ~right.stray)
