@@ -38,7 +38,7 @@ def table(tmp_path: Path) -> pd.DataFrame:
         Facts((), "unreadable", "damaged"),
     ]
     found = [
-        File(Source(name, Path(name), "c.png" if "zip" in name else None), fact)
+        File(Source(name, name, "c.png" if "zip" in name else None), fact)
         for name, fact in zip(NAMES, facts, strict=True)
     ]
     digests = [f"{number:064x}" for number in range(5)]

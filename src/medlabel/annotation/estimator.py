@@ -165,7 +165,7 @@ def _stack(images: npt.NDArray[Any]) -> Sequence[Pixels]:
 def _sources(images: str | os.PathLike[str] | Iterable[Any]) -> list[sources.Source]:
     if isinstance(images, str | os.PathLike):
         return sources.find(Path(images))
-    return [sources.Source(str(one), Path(one)) for one in images]
+    return [sources.Source(str(one), str(one)) for one in images]
 
 
 def _only(file: embedding.File) -> str:
