@@ -711,7 +711,7 @@ def test_images_that_a_person_checked_decide_where_they_can(
     right: int, checked: int, before: str, after: str
 ) -> None:
     found = replace(estimate.judged(0.9, 0.9, np.zeros(99, bool)), verdict=before)
-    opinion = labelling.Opinion(np.ones((99, 2)) / 2, np.zeros(99), found, None)
+    opinion = labelling.Opinion(np.ones((99, 2)) / 2, np.ones(99), np.zeros(99), found, None)
     judged = labelling.checked(opinion, corrections.Accuracy.of(right, checked))
     assert judged.estimate.verdict == after
     if before != after:

@@ -109,7 +109,7 @@ class Labeller(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.labelling,
         )
         self._labeller = opinion.labeller
-        self.review_order_ = np.argsort(opinion.margins, kind="stable")
+        self.review_order_ = labelling.order_of_review(opinion.support, opinion.margins)
         self.estimated_accuracy_ = opinion.estimate.accuracy
         self.verdict_, self.reason_ = opinion.verdict, opinion.reason
         return self
