@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medlabel.networks.names import PACKAGED, RESNETS
+from medlabel.networks.names import MEDVIT, PACKAGED, RESNETS, tower_of
 from medlabel.params.networks import Network
 
 SEEN = {"dense": 1.0, "halved": 1 / 4, "imagenet": 1 / 16}  # pixels that a stem passes on
