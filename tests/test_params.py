@@ -203,7 +203,7 @@ def test_overlays_are_valid(overlay: Path) -> None:
         ("recipes.pneumonia.augmentations=[augmix]", None),
         (
             "recipes.quick_3d.augmentations=[flip, augmix]",
-            "studies.vessel: recipes.quick_3d.augmentations: augmix given for volumes (vesselmnist3d)",
+            "studies.vessel: recipes.quick_3d.augmentations: augmix given for volumes (vess",
         ),
         ("labellings.vote.method=votes", "labellings.vote.method: one of 'zeroshot', 'clusters', "),
         (

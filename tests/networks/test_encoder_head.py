@@ -1,4 +1,4 @@
-"""An encoder's tower with a new last layer: what it sees, what learns, and what is enough to load."""
+"""An encoder's tower with a new last layer: what it sees, what learns, what is saved."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 from torch import Tensor, nn
 
 from medlabel.annotation import student_export
@@ -75,9 +77,10 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     built = {"source": "timm", "model": "test_efficientnet", "edge": None}
     trunk = trunks.build(built)
-    visual = ImageTower(trunk, [28], "blocks.1", (256 + 48, 256), 8, 3)
+    visual = ImageTower(trunk, [28], "blocks.1", (256 + 24, 256), 8, 3)
     nn.init.normal_(visual.directions)
     text = TextTower(torch.rand(5, 4), 6, 8, 3, "mean")
+    words = Tokenizer(WordLevel({"<pad>": 0, "<unk>": 1}, unk_token="<unk>"))
     settings = {"edges": [28], "middle": "blocks.1", "hidden": 6, "text": "mean", "tower": built}
     config = {
         CONFIG_KEY: settings,
@@ -85,7 +88,9 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "preprocess_cfg": pretrain.preprocess_config(28),
     }
     folder = tmp_path_factory.mktemp("encoder") / "locked"
-    encoder.save(Locked(visual, text, b"{}"), config, folder, {"model": "untrained"})
+    encoder.save(
+        Locked(visual, text, words.to_str().encode()), config, folder, {"model": "untrained"}
+    )
     return folder
 
 

@@ -101,8 +101,8 @@ def build(network: Network | str, channels: int, outputs: int, size: int, stem: 
     if len(set(expected.size)) > 1 or expected.interpolation not in RESIZING:
         raise MedlabelError(
             f"{folder / encoder.CONFIG}: preprocess_cfg: size {expected.size} and interpolation "
-            f"{expected.interpolation!r} found, a square and one of {', '.join(RESIZING)} expected; "
-            f"choose another encoder."
+            f"{expected.interpolation!r} found, a square and one of {', '.join(RESIZING)} "
+            f"expected; choose another encoder."
         )
     tensors = {
         key.removeprefix(TOWER): value

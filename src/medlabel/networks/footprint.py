@@ -21,6 +21,11 @@ def memory_mb(
     small images. Activations grow with the pixels or voxels that the first stage sees and with the
     batch.
     """
+    if network == MEDVIT:
+        # Judging 512 images at once needs as much as training on 24.
+        return round(1200 + 360 * (edge / 224) ** 2 * max(batch_size, 24))
+    if isinstance(network, str) and tower_of(network) is not None:
+        return round(2500 + 80 * max(batch_size, JUDGED / 2))  # it enlarges to what it learnt from
     if network in PACKAGED:
         share = max(1.0, (edge / (64 if volumetric else 112)) ** 2)  # what it enlarges to
         return round(1200 + 40 * share * max(batch_size, JUDGED / 2))

@@ -162,9 +162,7 @@ class SelfAttention(nn.Module):
         if self.averaged > 1:
             fewer = self.norm(F.avg_pool1d(sequence, self.averaged))
         queries = self._heads(self.q(sequence.transpose(1, 2)))
-        keys, values = (
-            self._heads(layer(fewer.transpose(1, 2))) for layer in (self.k, self.v)
-        )
+        keys, values = (self._heads(layer(fewer.transpose(1, 2))) for layer in (self.k, self.v))
         found = F.scaled_dot_product_attention(queries, keys, values)
         joined = self.proj(found.transpose(1, 2).flatten(2))
         back: Tensor = joined.transpose(1, 2).unflatten(2, patches.shape[2:])

@@ -58,7 +58,7 @@ def module_of(name: str) -> str:
 
 
 def tower_of(name: str) -> str | None:
-    """Return the encoder whose image tower a network has, as `encoders` names it; None of others."""
+    """Return the reference of the encoder whose image tower a network has; None of others."""
     if name in PUBLISHED_TOWERS:
         return name
     found = [name.removeprefix(one) for one in (ENCODER, FROZEN) if name.startswith(one)]
