@@ -172,6 +172,21 @@ def test_a_frozen_tower_stays_as_it_is_and_its_features_are_standardised(locked:
     torch.testing.assert_close(seen[0].mean(dim=0), torch.zeros(12), atol=1e-5, rtol=0)
 
 
+def test_a_frozen_tower_sees_each_image_once_and_alike_whatever_is_beside(locked: Path) -> None:
+    network = build(locked, frozen=True).eval()
+    calls: list[int] = []
+    network.tower.register_forward_hook(lambda _part, given, _out: calls.append(len(given[0])))
+    given = as_inputs(pixels(20))
+    together = network(given)
+    assert calls == [encoder_head.FULL] * 2
+    again = build(locked, frozen=True).eval()
+    order = torch.randperm(20)
+    for part in order.split(3):
+        again(given[part])
+    assert torch.equal(again(given), together)
+    assert calls == [encoder_head.FULL] * 2
+
+
 def test_a_tower_that_learns_changes_with_its_normalisation(locked: Path) -> None:
     changed = set(step(build(locked)))
     assert any(name.startswith("tower.trunk.") and "running_mean" in name for name in changed)

@@ -8,6 +8,7 @@ autoencoders are scalable vision learners, CVPR 2022, appendix A.1).
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +28,8 @@ from medlabel.teacher.tower import Preprocessing
 
 TOWER = "visual."  # names of its tensors in an encoder's folder begin so
 DESCRIPTION = "description"
+FULL = 16  # images that a frozen tower sees at once
+REMEMBERED = 1 << 16  # images whose features are kept in memory
 RESIZING = ("bicubic", "bilinear")
 
 
@@ -45,18 +48,28 @@ class EncoderHead(nn.Module):
         Whether the layer alone learns.
     outputs
         Number of logits.
+    learning
+        Whether it is to be trained: a frozen tower then remembers what it said of each image.
     """
 
     description: Tensor
 
     def __init__(
-        self, config: Mapping[str, Any], tower: nn.Module, features: int, frozen: bool, outputs: int
+        self,
+        config: Mapping[str, Any],
+        tower: nn.Module,
+        features: int,
+        outputs: int,
+        *,
+        frozen: bool,
+        learning: bool,
     ) -> None:
         super().__init__()
         self.tower = tower.requires_grad_(not frozen)
         self.standardise = nn.BatchNorm1d(features, affine=False) if frozen else nn.Identity()
         self.fc = Classifier(features, outputs)
         self.frozen = frozen
+        self.known: dict[bytes, Tensor] | None = {} if frozen and learning else None
         self.expected = Preprocessing.of(config["preprocess_cfg"])
         # Beside the weights, so that these are enough to build the network again.
         told = json.dumps(config, sort_keys=True).encode()
@@ -71,10 +84,30 @@ class EncoderHead(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (n, 1 or 3, H, W) from -1 to 1, H equal to W, to logits (n, outputs)."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+        if self.known is None:
             features = self.tower(self._seen(images))
+        else:
+            features = self._remembered(images, self.known)
         logits: Tensor = self.fc(self.standardise(features.float()))
         return logits
+
+    @torch.no_grad()
+    def _remembered(self, images: Tensor, known: dict[bytes, Tensor]) -> Tensor:
+        """Let a frozen tower see each image once.
+
+        Batches are always full, so that features do not depend on what else is new: a training that
+        was killed goes on with the same ones.
+        """
+        keys = [hashlib.sha256(one.cpu().numpy().tobytes()).digest() for one in images]
+        if len(known) + len(keys) > REMEMBERED:
+            known.clear()
+        new = {key: place for place, key in enumerate(keys) if key not in known}
+        for first in range(0, len(new), FULL):
+            places = list(new.values())[first : first + FULL]
+            full = places + places[:1] * (FULL - len(places))
+            found = self.tower(self._seen(images[full]))
+            known |= {keys[place]: found[row] for row, place in enumerate(places)}
+        return torch.stack([known[key] for key in keys])
 
     def _seen(self, images: Tensor) -> Tensor:
         """Resize as the encoder does, antialiased, and give the intensities that it learnt from."""
@@ -115,7 +148,8 @@ def build(network: Network | str, channels: int, outputs: int, size: int, stem: 
     except (RuntimeError, KeyError, TypeError) as error:
         reason = encoder.one_line(error)
         raise MedlabelError(f"{folder}: its image tower cannot be built: {reason}.") from error
-    return EncoderHead(manifest.config, tower, manifest.dimension, frozen, outputs)
+    length = manifest.dimension
+    return EncoderHead(manifest.config, tower, length, outputs, frozen=frozen, learning=True)
 
 
 def restore(tensors: Mapping[str, Tensor]) -> EncoderHead:
@@ -134,7 +168,8 @@ def restore(tensors: Mapping[str, Tensor]) -> EncoderHead:
     }
     outputs, features = tensors["fc.weight"].shape
     frozen = "standardise.running_mean" in tensors
-    network = EncoderHead(config, _tower(config, own), features, frozen, outputs)
+    tower = _tower(config, own)
+    network = EncoderHead(config, tower, features, outputs, frozen=frozen, learning=False)
     network.load_state_dict(dict(tensors))
     return network
 
