@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from timm.layers import DropPath
+from timm.layers.drop import DropPath
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -171,7 +171,7 @@ class SelfAttention(nn.Module):
     @staticmethod
     def _heads(sequence: Tensor) -> Tensor:
         """Divide (n, patches, channels) into heads: (n, heads, patches, `HEAD`)."""
-        return sequence.unflatten(2, (-1, HEAD)).transpose(1, 2)
+        return sequence.reshape(*sequence.shape[:2], -1, HEAD).transpose(1, 2)
 
 
 class ConvolutionBlock(nn.Module):
