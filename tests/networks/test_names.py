@@ -54,6 +54,10 @@ def test_memory_of_volumes_rises_with_batch_edge_stem_and_depth() -> None:
         ("resnet18", 224, 8, 1170),
         ("resnet50", 224, 8, 1928),
         ("wide_cnn", 28, 128, 635),
+        ("medvit_small", 64, 32, 2483),
+        ("medvit_small", 224, 10, 4258),
+        ("frozen:locked", 28, 32, 1292),
+        ("encoder:phantom_clip@60", 28, 32, 997),
     ],
 )
 def test_estimates_are_above_what_was_measured(

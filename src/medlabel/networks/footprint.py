@@ -24,7 +24,7 @@ def memory_mb(
     """
     if network == MEDVIT:
         # Judging 512 images at once needs as much as training on 24.
-        return round(1200 + 360 * (edge / 224) ** 2 * max(batch_size, 24))
+        return round(1700 + 360 * (edge / 224) ** 2 * max(batch_size, 24))
     if isinstance(network, str) and tower_of(network) is not None:
         # A tower enlarges images to what it learnt from; a frozen one sees few at once.
         frozen = network.startswith(FROZEN)
