@@ -133,11 +133,12 @@ class Folder:
         self.truth = np.concatenate(truth)
         self.unnamed = self.truth >= len(self.classes)
         parts = [encoded(one, pool, prompts, self.classes) for one in reference.split("+")]
-        self.all, words, self.logit_scale = evidence.joined(parts)
+        self.all, words, logit_scale = evidence.joined(parts)
         self.images = self.all[np.concatenate(rows)]
         noise = random.standard_normal(words.shape)
         moved = words + error * noise / np.linalg.norm(noise, axis=1, keepdims=True)
-        self.words = np.float32(moved / np.linalg.norm(moved, axis=1, keepdims=True))
+        described = np.float32(moved / np.linalg.norm(moved, axis=1, keepdims=True))
+        self.known = evidence.gather(self.images, described, logit_scale, self.classes)
 
     def right(self, chances: np.ndarray) -> float:
         """Return the share of right labels among images of named classes."""
@@ -154,13 +155,11 @@ class Folder:
 
     def learn(self, part: params.AnyLabelling) -> methods.Labeller:
         """Learn a labelling from the folder."""
-        return methods.fit(part, self.images, self.words, self.logit_scale, self.classes)
+        return methods.learn(part, self.known)
 
     def estimated(self, chances: np.ndarray, by_clusters: np.ndarray) -> dict[str, Any]:
         """Return what is known of labels without a label."""
-        found = estimate.estimate(
-            self.images, self.words, self.logit_scale, self.classes, chances, by_clusters
-        )
+        found = estimate.estimate(self.known, self.images, chances, by_clusters)
         kept = ["accuracy", "low", "high", "confidence", "agreement", "verdict"]
         return {
             **{name: getattr(found, name) for name in kept},

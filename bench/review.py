@@ -1,7 +1,7 @@
 """The order of review beside other orders: how many errors stand in its first tenth.
 
 Cases are folders of real images, labelled and ordered as `medlabel label` does, by teachers from
-bad to good. Orders of the same labels: *ours*; *confidence*, the labels' own probability; *words*,
+bad to good. Orders of the same labels: *ours*; *margin*, by the labels' own probabilities; *words*,
 what words alone give the label; *cleanlab*, what a head gives it that did not see the image
 (self-confidence: Northcutt, Jiang & Chuang 2021). A lift of 3 means that the first tenth holds
 three times as many errors as a tenth in a random order would.
@@ -29,7 +29,7 @@ FIRST = 0.1  # of the order
 FOLDS = 5
 FEWEST = 10  # errors of a case that tells anything
 STUDIES = [("quality", "breast_pneumonia"), ("pneumonia", "normal_pneumonia")]
-ORDERS = ["ours", "confidence", "words", "cleanlab"]
+ORDERS = ["ours", "margin", "words", "cleanlab"]
 
 
 def main() -> None:
@@ -82,8 +82,8 @@ def lifts(
     wrong = labels != drawn["label"].to_numpy()
     held_out = heads.out_of_fold(seen, labels, len(words), FOLDS)
     scores = {
-        "ours": opinion.margins,
-        "confidence": opinion.probabilities,
+        "ours": ranks(opinion),
+        "margin": opinion.margins,
         "words": zeroshot.probabilities(seen, words, scale),
         "cleanlab": held_out,
     }
@@ -92,6 +92,13 @@ def lifts(
         own = score if score.ndim == 1 else score[np.arange(len(labels)), labels]
         first = np.argsort(own, kind="stable")[: round(FIRST * len(own))]
         found[name] = wrong[first].mean() / wrong.mean() if wrong.any() else np.nan
+    return found
+
+
+def ranks(opinion: labelling.Opinion) -> np.ndarray:
+    """Return where each image stands in the order of review."""
+    found = np.empty(len(opinion.margins))
+    found[labelling.order_of_review(opinion.support, opinion.margins)] = np.arange(len(found))
     return found
 
 

@@ -67,6 +67,18 @@ def test_an_import_that_only_makes_names_known_decides_nothing(
     assert after(package, "step.py", used) != before
 
 
+def test_a_decorator_that_leads_names_elsewhere_decides_nothing(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = fingerprint.of("step")
+    monkeypatch.setattr(fingerprint, "LEADING", "medlabel.other")
+    leading = CODE.replace("import rate\n", "import rate\nfrom medlabel.other import by_name\n")
+    led = leading.replace("def double", "@by_name\ndef double")
+    assert after(package, "step.py", led) == before
+    assert after(package, "other.py", "rate = 7\n") == before
+    assert after(package, "step.py", leading.replace("def double", "@cache\ndef double")) != before
+
+
 def test_a_module_that_is_not_there_is_an_error(package: Path) -> None:
     with pytest.raises(ModuleNotFoundError):
         fingerprint.of("nothing")
@@ -85,3 +97,6 @@ def test_steps_follow_imports_within_functions_and_leave_others_alone() -> None:
     # A network that gets a name retrains no other one.
     assert "networks/names.py" not in files("training.run")
     assert "networks/registry.py" in files("training.run")
+    # Nor does an augmentation that has a module of its own.
+    assert "training/augment.py" in files("training.run")
+    assert not {"training/apart.py", "training/augmix.py"} & files("training.run")

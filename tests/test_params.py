@@ -186,6 +186,25 @@ def test_overlays_are_valid(overlay: Path) -> None:
             "recipes.quick_3d.start.source=package",
             "studies.vessel.network: 'resnet18_acs' given, of which no package holds",
         ),
+        ("studies.main.network=encoder:locked", None),
+        ("studies.main.network=frozen:phantom_clip.2@60", None),
+        (
+            "studies.main.network=frozen:eye",
+            "studies.main.network: 'eye' given, one of locked, ",
+        ),
+        (
+            "studies.main.network=encoder:a@b@c",
+            "studies.main.network: 'encoder:a@b@c': 'a@b@c' given, such as phantom_clip@6",
+        ),
+        (
+            "studies.main.network=encoder:phantom_clip@7",
+            "studies.main.network: 'phantom_clip@7' given, one of phantom_clip@4",
+        ),
+        ("recipes.pneumonia.augmentations=[augmix]", None),
+        (
+            "recipes.quick_3d.augmentations=[flip, augmix]",
+            "studies.vessel: recipes.quick_3d.augmentations: augmix given for volumes (vess",
+        ),
         ("labellings.vote.method=votes", "labellings.vote.method: one of 'zeroshot', 'clusters', "),
         (
             "labellings.vote_in_locked.space=eye",

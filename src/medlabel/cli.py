@@ -5,6 +5,7 @@ Heavy packages are imported inside the commands, so that ``medlabel --help`` ans
 
 from __future__ import annotations
 
+import atexit
 import gc
 import logging
 import sys
@@ -103,6 +104,7 @@ def configure(
 def main() -> None:
     """Run the command line; an expected failure is one line and status 1."""
     gc.set_threshold(*GARBAGE)
+    atexit.register(gc.freeze)  # at the end there is no use in looking once more
     logging.getLogger("medlabel").setLevel(logging.INFO)
     logging.basicConfig(
         format="%(asctime)s %(message)s",

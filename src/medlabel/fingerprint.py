@@ -3,7 +3,8 @@
 A step runs again when the code that it uses changes: its module, and what that imports of this
 package, however deep. Modules that only speak to a person are left out.
 A module whose import only makes names known to a library is left out too where it is imported as
-such: what a name stands for never changes, and what trains a network of that name tracks it.
+such: what a name stands for never changes, and what trains a network of that name tracks it. So is
+a decorator that leads new names to modules of their own and leaves all else to what it decorates.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ PASSED_OVER = ("params", "errors", "progress", "layout", "fingerprint", "watchin
 LOOKED_UP = PACKAGE / "networks" / "names.py"
 
 REGISTERING = ("medlabel.teacher.five_blocks", "medlabel.teacher.three_layers")
+# What it decorates does the same as without it for all names that were there before.
+LEADING = "medlabel.training.apart"
 
 
 def of(*modules: str) -> str:
@@ -74,8 +77,20 @@ def _read(file: Path) -> tuple[bytes, tuple[Path, ...]]:
 
 
 def _bare(tree: ast.Module) -> ast.Module:
-    """Take docstrings, and imports that only make names known, away, in place."""
+    """Take docstrings, and what only makes names known, away, in place."""
+    leading = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == LEADING
+        for alias in node.names
+    }
     for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            node.decorator_list = [
+                one
+                for one in node.decorator_list
+                if not (isinstance(one, ast.Name) and one.id in leading)
+            ]
         if isinstance(node, DOCUMENTED):
             if ast.get_docstring(node, clean=False) is not None:
                 del node.body[0]
@@ -84,6 +99,8 @@ def _bare(tree: ast.Module) -> ast.Module:
 
 
 def _registers(node: ast.stmt) -> bool:
+    if isinstance(node, ast.ImportFrom):
+        return node.module == LEADING
     return isinstance(node, ast.Import) and all(one.name in REGISTERING for one in node.names)
 
 

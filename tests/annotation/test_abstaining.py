@@ -27,7 +27,7 @@ def opinion(chances: Vectors, accuracy: float, stray: Any = None) -> Opinion:
     """Think of images what their probabilities say, and of all of them an accuracy."""
     stray = np.zeros(len(chances), bool) if stray is None else np.asarray(stray)
     found = estimate.Estimate(accuracy, 0, 1, accuracy, accuracy, stray, "check", "")
-    return Opinion(chances, margins_of(chances), found, None)  # type: ignore[arg-type]
+    return Opinion(chances, np.ones(len(chances)), margins_of(chances), found, None)  # type: ignore[arg-type]
 
 
 @st.composite

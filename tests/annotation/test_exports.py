@@ -38,14 +38,14 @@ def table(tmp_path: Path) -> pd.DataFrame:
         Facts((), "unreadable", "damaged"),
     ]
     found = [
-        File(Source(name, Path(name), "c.png" if "zip" in name else None), fact)
+        File(Source(name, name, "c.png" if "zip" in name else None), fact)
         for name, fact in zip(NAMES, facts, strict=True)
     ]
     digests = [f"{number:064x}" for number in range(5)]
     embedded: Any = Embedded(found, digests, np.zeros((5, 2), np.float32), None, 5)
     chances = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.6, 0.4], [0.5, 0.5]], np.float32)
     right = judged(1.0, 1.0, np.zeros(5, bool))
-    opinion = Opinion(chances, np.arange(5.0), right, Mock())
+    opinion = Opinion(chances, np.ones(5), np.arange(5.0), right, Mock())
     groups = grouping.find(np.eye(5, dtype=np.float32), digests, chances)
     built = tables.build(embedded, opinion, groups, CLASSES)
     built.loc[1, "label"] = "foot"

@@ -168,7 +168,7 @@ def test_a_decoder_that_crashes_is_a_row(
     run: Run, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """K3: libraries in C may end the process; the other files of the task are read again."""
-    broken = sources.Source("crash.png", CrashingPath(images / "b.png"))
+    broken = Crashing("crash.png", str(images / "b.png"))
     found = sources.find(images)
     monkeypatch.setattr(sources, "find", lambda *_: [*found, broken])
     table = {row["file"]: row for row in run(workers=1)}
@@ -177,10 +177,10 @@ def test_a_decoder_that_crashes_is_a_row(
     assert sum(row["status"] == "labelled" for row in table.values()) == 3
 
 
-class CrashingPath(type(Path())):
-    """A path whose reading ends the process, as a damaged file may end a decoder."""
+class Crashing(sources.Source):
+    """A file whose reading ends the process, as a damaged one may end a decoder."""
 
-    def read_bytes(self) -> bytes:
+    def content(self) -> bytes:
         os._exit(1)
 
 
@@ -711,7 +711,7 @@ def test_images_that_a_person_checked_decide_where_they_can(
     right: int, checked: int, before: str, after: str
 ) -> None:
     found = replace(estimate.judged(0.9, 0.9, np.zeros(99, bool)), verdict=before)
-    opinion = labelling.Opinion(np.ones((99, 2)) / 2, np.zeros(99), found, None)
+    opinion = labelling.Opinion(np.ones((99, 2)) / 2, np.ones(99), np.zeros(99), found, None)
     judged = labelling.checked(opinion, corrections.Accuracy.of(right, checked))
     assert judged.estimate.verdict == after
     if before != after:

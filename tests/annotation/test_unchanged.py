@@ -132,13 +132,13 @@ def test_unchanged_files_whose_embeddings_are_gone_are_opened(
 def test_a_file_that_was_just_written_has_no_stamp(tmp_path: Path) -> None:
     path = tmp_path / "new.png"
     write(path, 1)
-    assert unchanged.stamp(Source("new.png", path)) == b""
+    assert unchanged.stamp(Source("new.png", str(path))) == b""
 
 
 def test_what_cannot_be_looked_at_has_no_stamp(tmp_path: Path) -> None:
-    assert unchanged.stamp(Source("gone.png", tmp_path / "gone.png")) == b""
-    assert unchanged.stamp(Source("a.zip/b.png", tmp_path / "a.zip", "b.png")) == b""
-    assert unchanged.stamp(Source("x", tmp_path, reason="a hidden folder")) == b""
+    assert unchanged.stamp(Source("gone.png", str(tmp_path / "gone.png"))) == b""
+    assert unchanged.stamp(Source("a.zip/b.png", str(tmp_path / "a.zip"), "b.png")) == b""
+    assert unchanged.stamp(Source("x", str(tmp_path), reason="a hidden folder")) == b""
 
 
 def test_the_store_holds_no_name(folder: Path, tmp_path: Path, opened: list[str]) -> None:

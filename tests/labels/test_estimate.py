@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medlabel.labels import estimate, methods
+from medlabel.labels import estimate, evidence, methods
 from tests.labels.test_methods import SCALE, SMALL
 from tests.labels.world import CLASSES, folder, units
 
 
 def judge(images: np.ndarray, words: np.ndarray, scale: float = SCALE) -> estimate.Estimate:
-    part, classes = SMALL["clusters"], CLASSES[: len(words)]
-    chances = methods.fit(part, images, words, scale, classes).predict(images)
-    return estimate.estimate(images, words, scale, classes, chances, chances)
+    found = evidence.gather(images, words, scale, CLASSES[: len(words)])
+    chances = methods.learn(SMALL["clusters"], found).predict(images)
+    return estimate.estimate(found, images, chances, chances)
 
 
 def test_labels_of_words_that_tell_images_apart_are_trusted() -> None:
@@ -48,8 +48,9 @@ def test_more_of_either_sign_never_lowers_the_estimate() -> None:
 def test_labels_that_words_and_clusters_speak_against_are_doubted() -> None:
     images, words, truth = folder([60, 60, 60], error=0.2)
     chances = np.eye(3, dtype=np.float32)[(truth + 1) % 3]
-    clusters = methods.fit(SMALL["clusters"], images, words, SCALE, CLASSES).predict(images)
-    found = estimate.estimate(images, words, SCALE, CLASSES, chances, clusters)
+    known = evidence.gather(images, words, SCALE, CLASSES)
+    clusters = methods.learn(SMALL["clusters"], known).predict(images)
+    found = estimate.estimate(known, images, chances, clusters)
     assert found.verdict == "refused"
     assert "words and clusters disagree on" in found.reason
 

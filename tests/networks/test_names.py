@@ -22,7 +22,9 @@ def memory(network: Network | str, batch_size: int, edge: int = 28, volumetric: 
 
 
 @pytest.mark.parametrize("edge", [28, 64, 224])
-@pytest.mark.parametrize("network", [CNN, *names.FLAT, *names.VOLUMETRIC, "timm:resnet10t"])
+@pytest.mark.parametrize(
+    "network", [CNN, *names.FLAT, *names.VOLUMETRIC, "timm:resnet10t", "encoder:locked"]
+)
 def test_memory_is_positive_and_rises_with_the_batch(network: Network | str, edge: int) -> None:
     for volumetric in (False, True):
         found = [memory(network, batch, edge, volumetric) for batch in (1, 8, 32, 128)]
@@ -52,6 +54,10 @@ def test_memory_of_volumes_rises_with_batch_edge_stem_and_depth() -> None:
         ("resnet18", 224, 8, 1170),
         ("resnet50", 224, 8, 1928),
         ("wide_cnn", 28, 128, 635),
+        ("medvit_small", 64, 32, 2483),
+        ("medvit_small", 224, 10, 4258),
+        ("frozen:locked", 28, 32, 1292),
+        ("encoder:phantom_clip@60", 28, 32, 997),
     ],
 )
 def test_estimates_are_above_what_was_measured(
@@ -64,17 +70,31 @@ def test_names_say_what_fits() -> None:
     assert names.misfit("capstone", False, ("capstone",)) is None
     assert names.misfit("timm:anything", False) is None
     assert names.misfit("resnet18_acs", True) is None
+    assert names.misfit("encoder:locked", False) is None
+    assert names.misfit("frozen:phantom_clip.2@60", False) is None
     for name, volumetric, reason in (
         ("capstone", True, "does not fit volumes"),
         ("timm:anything", True, "does not fit volumes"),
         ("vit3d", False, "does not fit images"),
         ("lenet", False, "is not known"),
+        ("encoder:locked", True, "does not fit volumes"),
+        ("frozen:locked", True, "does not fit volumes"),
     ):
         assert reason in str(names.misfit(name, volumetric, ("capstone",)))
 
 
+def test_towers_of_encoders_are_known_and_placed() -> None:
+    assert names.tower_of("encoder:phantom_clip@60") == "phantom_clip@60"
+    assert names.tower_of("frozen:locked") == "locked"
+    assert names.tower_of("medclip_vit") == "medclip_vit"
+    assert names.tower_of("resnet18") is None
+    assert names.placed("frozen:locked", "a/b") == "frozen:a/b"
+    assert names.placed("medclip_vit", "a/b") == "encoder:a/b"
+
+
 def test_every_name_has_its_module(default_params: Params) -> None:
-    for name in [*names.FLAT, *names.VOLUMETRIC, "timm:any", *default_params.networks]:
+    open_ended = ["timm:any", "encoder:any", "frozen:any"]
+    for name in [*names.FLAT, *names.VOLUMETRIC, *open_ended, *default_params.networks]:
         assert fingerprint.of(names.module_of(name))
 
 

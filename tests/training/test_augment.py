@@ -10,11 +10,12 @@ from torch import Tensor
 
 from medlabel import params
 from medlabel.params import Augmentation, Recipe
+from medlabel.params.recipes import APART
 from medlabel.training import augment
 
 EDGE = 12
 DRAWS = 40
-EVERY = get_args(Augmentation)
+EVERY = tuple(name for name in get_args(Augmentation) if name not in APART)
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +34,14 @@ def drawn(recipe: Recipe, names: list[str], axes: int, seed: int = 3) -> list[Te
 
 def test_every_augmentation_of_the_parameters_exists(recipe: Recipe) -> None:
     assert tuple(augment._transforms(recipe, 2, EDGE)) == EVERY
+    for name in APART:
+        assert drawn(recipe, [name], 2)
+
+
+def test_augmentations_with_a_module_of_their_own_come_after_the_others(recipe: Recipe) -> None:
+    both, plain = (drawn(recipe, names, 2) for names in (["augmix", "flip"], ["flip"]))
+    alone = augment.transform(["augmix"], recipe, False, EDGE, 3)
+    assert all(torch.equal(one, alone(flipped)) for one, flipped in zip(both, plain, strict=True))
 
 
 @pytest.mark.parametrize("axes", [2, 3])

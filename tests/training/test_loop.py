@@ -264,9 +264,10 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
     [
         SGD | {"patience": 2},
         {"augmentations": ["flip", "noise"], "sampling": "oversampled"},
+        {"augmentations": ["augmix"]},
         {"schedule": "cosine", "warmup": 0.3, "optimizer": "adamw", "weight_decay": 0.1},
     ],
-    ids=["patience", "augmented", "cosine"],
+    ids=["patience", "augmented", "augmix", "cosine"],
 )
 def test_a_killed_training_ends_as_one_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], epoch: int

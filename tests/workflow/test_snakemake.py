@@ -370,6 +370,21 @@ def test_the_capstones_graph_is_what_it_should_be(tmp_path: Path) -> None:
     assert planned["train"] == 3 * 3  # true, permuted and the teacher's labels
 
 
+def test_a_network_waits_for_the_encoder_whose_tower_it_has(tmp_path: Path) -> None:
+    place = make_workplace(tmp_path)
+    for name in ("params.yaml", "config/published.yaml"):
+        target = place.folder / name
+        target.parent.mkdir(exist_ok=True)
+        target.write_text((ROOT / name).read_text())
+    overlay = ("--configfile", "config/published.yaml")
+    planned = place.planned("study_pneumonia_medclip", *overlay)
+    assert planned["adopt_medclip_vit"] == 1
+    assert planned["train"] == 2 * 3
+    planned = place.planned("study_pneumonia_medvit", *overlay)
+    assert not [name for name in planned if name.startswith("adopt")]
+    assert planned["train"] == 4 * 3
+
+
 def test_no_network_names_the_address_and_the_way_out(tmp_path: Path) -> None:
     place = make_workplace(tmp_path)
     (place.folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())

@@ -13,13 +13,14 @@ from snakemake.settings.types import DeploymentMethod
 
 from medlabel import fingerprint, layout, progress, watching
 from medlabel import params as parameters
-from medlabel.commands.training import source_weights
+from medlabel.commands.training import source_weights, tower_weights
 from medlabel.data import catalogue
 from medlabel.errors import MedlabelError
 from medlabel.networks.footprint import memory_mb
 from medlabel.networks.names import module_of
 from medlabel.params.agreement import is_table
 from medlabel.params.many_sets import settings_of
+from medlabel.params.recipes import APART
 
 ENVIRONMENT = "../../environment.yml"
 
@@ -94,7 +95,7 @@ wildcard_constraints:
     labels=r"[A-Za-z0-9_.@+]+",
     mixture=r"[a-z0-9_]+",
     model=r"[a-z0-9_]+",
-    network=r"[A-Za-z0-9_.-]+",
+    network=r"[A-Za-z0-9_.@-]+",
     prompts=r"[a-z0-9_]+",
     recipe=r"[a-z0-9_]+",
     reference=r"[a-z0-9_.@]+",

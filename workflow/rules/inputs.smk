@@ -178,6 +178,13 @@ def weights_of(source, block):
     return [str(path) for path in source_weights(PARAMS, LAYOUT, source, block)]
 
 
+def towers_of(trained):
+    """Give the encoders whose image towers a network has, and the one that it learns from."""
+    both = filter(None, (trained, PARAMS.distilled(trained)))
+    found = (tower_weights(LAYOUT, PARAMS.training(one)) for one in both)
+    return [str(path) for paths in found for path in paths]
+
+
 def inputs_of_training(wildcards):
     """Give the images, the labels that are learnt from, and the weights of other trainings.
 
@@ -191,6 +198,7 @@ def inputs_of_training(wildcards):
         "start": weights_of(PARAMS.start_of(trained), wildcards.block)
         + ([path] if path else []),
         "teacher": weights_of(PARAMS.distilled(trained), wildcards.block),
+        "towers": towers_of(trained),
     }
     if trained.images in PARAMS.every_mixture:
         needed["pool"] = LAYOUT.pool_of(trained.images)
@@ -223,16 +231,16 @@ def memory_of_training(wildcards):
 
 
 @cache
-def code_of(network):
-    """Give the checksum of all code that a training of a network runs."""
-    return code("training.run", module_of(network))
+def code_of(modules):
+    """Give the checksum of all code that a training runs."""
+    return code(*modules)
 
 
 @cache
 def trigger_of(name):
     """Give what a change of makes a training run again, its code among it."""
-    trained = training_named(name)
-    return PARAMS.training(trained).trigger() | {"code": code_of(trained.network)}
+    settings = PARAMS.training(training_named(name))
+    return settings.trigger() | {"code": code_of(settings.modules)}
 
 
 def training_reads(wildcards):
@@ -426,9 +434,11 @@ def memory_of_learner(wildcards):
 
 def learner_reads(wildcards):
     """Give what a model for many sets depends on, its code among it."""
-    network = module_of(learner(wildcards).network or "")
+    asked = learner(wildcards)
+    apart = [APART[one] for one in PARAMS.recipes[asked.recipe].apart]
+    used = ("training.many_sets_job", module_of(asked.network or ""), *apart)
     settings = settings_of(PARAMS, wildcards.sets, wildcards.model)
-    return settings | {"code": code("training.many_sets_job", network)}
+    return settings | {"code": code(*used)}
 
 
 def images_of_generator(wildcards):

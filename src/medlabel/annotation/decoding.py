@@ -95,7 +95,8 @@ def _known(digests: Sequence[bytes], caches: Caches | None) -> dict[bytes, Facts
 
 
 def _facts(digests: Sequence[bytes], store: Store) -> dict[bytes, Facts]:
-    return {key: Facts.from_bytes(value) for key, value in store.get(digests).items()}
+    found = store.get(digests)
+    return dict(zip(found, Facts.all_of(list(found.values())), strict=True))
 
 
 def _embedded(found: Mapping[bytes, Facts], path: Path) -> dict[bytes, Facts]:

@@ -109,7 +109,7 @@ class Labeller(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.labelling,
         )
         self._labeller = opinion.labeller
-        self.review_order_ = np.argsort(opinion.margins, kind="stable")
+        self.review_order_ = labelling.order_of_review(opinion.support, opinion.margins)
         self.estimated_accuracy_ = opinion.estimate.accuracy
         self.verdict_, self.reason_ = opinion.verdict, opinion.reason
         return self
@@ -165,7 +165,7 @@ def _stack(images: npt.NDArray[Any]) -> Sequence[Pixels]:
 def _sources(images: str | os.PathLike[str] | Iterable[Any]) -> list[sources.Source]:
     if isinstance(images, str | os.PathLike):
         return sources.find(Path(images))
-    return [sources.Source(str(one), Path(one)) for one in images]
+    return [sources.Source(str(one), str(one)) for one in images]
 
 
 def _only(file: embedding.File) -> str:

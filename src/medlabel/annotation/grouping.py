@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from medlabel.annotation import tables
 from medlabel.data.vectors import Vectors
-from medlabel.labels import evidence, kmeans, space
+from medlabel.labels import kmeans, space
 from medlabel.labels.evidence import Floats
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ def find(images: Vectors, digests: Sequence[str], by_words: Vectors) -> Groups:
     back = np.argsort(order)
     points = _points(images[order])
     wanted = _count(len(points), by_words.shape[1])
-    centres = kmeans.centres(points, min(wanted, len(evidence.distinct(points))), "page")
+    different = len(np.unique(points[: space.LEARNT_FROM], axis=0))
+    centres = kmeans.centres(points, min(wanted, different), "page")
     apart = np.concatenate(list(kmeans.distances(points, centres)))
     apart = apart.astype(np.float64) + np.square(points, dtype=np.float64).sum(axis=1)[:, None]
     members = apart.argmin(axis=1)
@@ -125,7 +126,7 @@ def _halves(points: Vectors, members: npt.NDArray[np.intp]) -> npt.NDArray[np.in
     halves = np.zeros(len(points), np.int8)
     for number in np.unique(members):
         own = np.flatnonzero(members == number)
-        if len(evidence.distinct(points[own])) > 1:
+        if (points[own] != points[own[0]]).any():
             centres = kmeans.centres(points[own], 2, "half")
             halves[own] = kmeans.nearest(points[own], centres)
     return halves

@@ -30,8 +30,9 @@ class Source:
     name
         Shown in tables: relative to what was asked for, with ``/``; members of an archive follow
         the archive's name.
-    path
-        Of the file, or of the archive that it is in.
+    place
+        Path of the file, or of the archive that it is in; text, since paths of 100,000 files take
+        a second to make.
     member
         Its name within the archive.
     reason
@@ -39,9 +40,14 @@ class Source:
     """
 
     name: str
-    path: Path
+    place: str
     member: str | None = None
     reason: str = ""
+
+    @property
+    def path(self) -> Path:
+        """`place` as a path."""
+        return Path(self.place)
 
     def content(self) -> bytes:
         """Read its bytes.
@@ -100,7 +106,7 @@ def find(images: Path, leave_out: Path | None = None) -> list[Source]:
     elif suffix_of(images.name) in LISTS:
         found = list(_listed(images))
     else:
-        found = list(_of_file(images, images.name))
+        found = list(_of_file(str(images), images.name))
     if not found:
         raise MedlabelError(f"{images}: expected images in it or its subfolders, found no file.")
     return found
@@ -113,21 +119,22 @@ def _walk(
     if here == leave_out:
         return
     if here in above:
-        yield Source(prefix, folder, reason="a link to a folder above")
+        yield Source(prefix, str(folder), reason="a link to a folder above")
         return
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
-        yield Source(prefix, folder, reason=f"a folder that may not be read ({error.strerror})")
+        reason = f"a folder that may not be read ({error.strerror})"
+        yield Source(prefix, str(folder), reason=reason)
         return
     for entry in entries:
-        path, name = Path(entry.path), f"{prefix}{entry.name}"
+        name = f"{prefix}{entry.name}"
         if reason := _left_out(entry):
-            yield Source(name, path, reason=reason)
+            yield Source(name, entry.path, reason=reason)
         elif entry.is_dir():
-            yield from _walk(path, f"{name}/", (*above, here), leave_out)
+            yield from _walk(Path(entry.path), f"{name}/", (*above, here), leave_out)
         else:
-            yield from _of_file(path, name)
+            yield from _of_file(entry.path, name)
 
 
 def _left_out(entry: os.DirEntry[str]) -> str:
@@ -149,24 +156,24 @@ def _left_by_system(name: str, is_folder: bool = False) -> str:
     return "a hidden folder" if is_folder and name.startswith(".") else ""
 
 
-def _of_file(path: Path, name: str) -> Iterator[Source]:
+def _of_file(place: str, name: str) -> Iterator[Source]:
     if suffix_of(name) not in ARCHIVES:
-        yield Source(name, path)
+        yield Source(name, place)
         return
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(place) as archive:
             members = sorted(one.filename for one in archive.infolist() if not one.is_dir())
     except (OSError, zipfile.BadZipFile, ValueError) as error:
         reason = f"a damaged archive ({type(error).__name__}); remove or replace it"
-        yield Source(name, path, reason=reason)
+        yield Source(name, place, reason=reason)
         return
     if not members:
-        yield Source(name, path, reason="an archive without a file")
+        yield Source(name, place, reason="an archive without a file")
     for member in members:
         reason = next(filter(None, map(_left_by_system, member.split("/"))), "")
         if suffix_of(member) in ARCHIVES:
             reason = reason or "an archive within an archive; unpack it"
-        yield Source(f"{name}/{member}", path, member, reason)
+        yield Source(f"{name}/{member}", place, member, reason)
 
 
 def _listed(path: Path) -> Iterator[Source]:
@@ -177,9 +184,9 @@ def _listed(path: Path) -> Iterator[Source]:
         except (OSError, ValueError):
             is_file = False
         if not is_file:
-            yield Source(text, entry, reason="on the list, but there is no such file")
+            yield Source(text, str(entry), reason="on the list, but there is no such file")
         else:
-            yield from _of_file(entry, text)
+            yield from _of_file(str(entry), text)
 
 
 def _names(path: Path) -> list[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,10 +67,16 @@ class Facts:
         return json.dumps([self.seen, self.outcome, self.reason], ensure_ascii=False).encode()
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> Facts:
-        """Read what `to_bytes` wrote."""
-        seen, outcome, reason = json.loads(content)
-        return cls(tuple(Seen._make((*one, tuple(look))) for *one, look in seen), outcome, reason)
+    def all_of(cls, contents: Sequence[bytes]) -> Iterator[Facts]:
+        """Read what `to_bytes` wrote, many at once, which takes half the time."""
+        for first in range(0, len(contents), AT_ONCE):
+            part = b",".join(contents[first : first + AT_ONCE])
+            for seen, outcome, reason in json.loads(b"[" + part + b"]"):
+                images = [
+                    Seen(number, pixels, height, width, note, tuple(look))
+                    for number, pixels, height, width, note, look in seen
+                ]
+                yield cls(tuple(images), outcome, reason)
 
 
 def digest_of(pixels: Pixels) -> str:
@@ -171,6 +177,6 @@ def vectors_of(store: Store, digests: Sequence[str], dimension: int) -> Vectors:
     for first in range(0, len(digests), AT_ONCE):
         part = [bytes.fromhex(one) for one in digests[first : first + AT_ONCE]]
         values = store.get(part)
-        for row, key in enumerate(part, start=first):
-            found[row] = np.frombuffer(values[key], "<f4")
+        joined = b"".join([values[key] for key in part])
+        found[first : first + len(part)] = np.frombuffer(joined, "<f4").reshape(-1, dimension)
     return found

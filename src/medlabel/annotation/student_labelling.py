@@ -92,7 +92,8 @@ def opinion(chances: Vectors) -> ByStudent:
         verdict="check",
         reason=REASON,
     )
-    return ByStudent(chances, labelling.margins_of(chances), estimate, _AsTheyAre())
+    alike = np.ones(len(chances))  # neighbours are those of whom the student thinks the same
+    return ByStudent(chances, alike, labelling.margins_of(chances), estimate, _AsTheyAre())
 
 
 def groups(chances: Vectors, digests: Sequence[str]) -> grouping.Groups:

@@ -19,10 +19,12 @@ from medlabel.annotation import places
 from medlabel.data.pixels import Pixels, with_channels
 from medlabel.data.vectors import Vectors
 from medlabel.errors import MedlabelError
+from medlabel.networks.names import tower_of
 from medlabel.params import Network
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
     from medlabel.params import TrainingSettings
     from medlabel.training.loop import Training
@@ -128,8 +130,12 @@ class Student:
             save_file(weights, partial, {HEADER: told})
 
 
-def built(facts: Facts, device: torch.device) -> Training:
+def built(
+    facts: Facts, device: torch.device, given: Mapping[str, torch.Tensor] | None = None
+) -> Training:
     """Return a student that learnt nothing yet; torch's global generator draws its weights.
+
+    A network with an encoder's tower is made as the weights `given` say: its encoder may be away.
 
     Raises
     ------
@@ -137,22 +143,33 @@ def built(facts: Facts, device: torch.device) -> Training:
         When there is no such network, or it cannot take images of this size.
     """
     from medlabel.data import catalogue
-    from medlabel.networks import registry
     from medlabel.training.inputs import Inputs
     from medlabel.training.loop import Identity, Training
 
     settings = facts.settings
-    network = registry.build(
+    network: nn.Module
+    if given is not None and isinstance(facts.network, str) and tower_of(facts.network):
+        from medlabel.networks import encoder_head
+
+        network = encoder_head.restore(given)
+    else:
+        network = _registered(facts)
+    task = catalogue.task_of(len(facts.classes))
+    identity = Identity("student", settings.seed, 0, None, "")
+    return Training(network.to(device), Inputs(settings), task, facts.arithmetic, identity)
+
+
+def _registered(facts: Facts) -> nn.Module:
+    from medlabel.networks import registry
+
+    return registry.build(
         facts.network,
         volumetric=False,
         channels=facts.channels,
         outputs=len(facts.classes),
-        size=settings.edge,
+        size=facts.settings.edge,
         stem=facts.stem,
     )
-    task = catalogue.task_of(len(facts.classes))
-    identity = Identity("student", settings.seed, 0, None, "")
-    return Training(network.to(device), Inputs(settings), task, facts.arithmetic, identity)
 
 
 def shrunken(pixels: Pixels, size: int, channels: Literal[1, 3]) -> Pixels:
@@ -246,6 +263,6 @@ def of(
     """
     from medlabel.networks import weights
 
-    training = built(facts, device)
+    training = built(facts, device, given)
     weights.load(training.network, given, source, require_classifier=True)
     return Student(facts, training)

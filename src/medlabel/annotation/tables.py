@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medlabel.annotation.embedding import Embedded
-from medlabel.annotation.labelling import Opinion, Unnamed
+from medlabel.annotation.labelling import Opinion, Unnamed, order_of_review
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,12 +111,13 @@ def _rows(embedded: Embedded) -> list[tuple[str, int | None, str, str, str]]:
 
 
 def _ranks(wanted: np.ndarray, position: np.ndarray, opinion: Opinion | Unnamed) -> pd.Series[int]:
-    """Count labelled rows from the smallest margin on; of equal ones the first comes first."""
+    """Count labelled rows in the order of review; of equal ones the first comes first."""
     import pandas as pd
 
     ranks = np.zeros(len(position), np.int64)
     rows = np.flatnonzero(wanted)
-    order = np.argsort(opinion.margins[position[rows]], kind="stable")
+    places = position[rows]
+    order = order_of_review(opinion.support[places], opinion.margins[places])
     ranks[rows[order]] = np.arange(1, len(rows) + 1)
     return pd.Series(ranks, dtype="Int32").where(ranks > 0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 
 from medlabel.annotation.sources import Source
@@ -21,7 +22,8 @@ def stamp(source: Source) -> bytes:
     if source.member is not None or source.reason:
         return b""
     try:
-        found = source.path.stat()
+        # `Path.stat` and `Path.absolute` would take half the time of a large folder.
+        found = os.stat(source.place)  # noqa: PTH116
     except (OSError, ValueError):
         return b""
     changed = max(found.st_mtime_ns, found.st_ctime_ns)
@@ -29,5 +31,5 @@ def stamp(source: Source) -> bytes:
         return b""
     told = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
     # The name decides where the content does not say what it is.
-    place = str(source.path.absolute()), suffix_of(source.name)
+    place = os.path.join(os.getcwd(), source.place), suffix_of(source.name)  # noqa: PTH109, PTH118
     return hashlib.sha256(repr((place, told)).encode("utf-8", "surrogateescape")).digest()

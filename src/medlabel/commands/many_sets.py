@@ -11,6 +11,7 @@ from medlabel import fingerprint
 from medlabel.commands.state import State, chosen
 from medlabel.layout import PUBLISHED
 from medlabel.networks.names import module_of
+from medlabel.params.recipes import APART
 
 if TYPE_CHECKING:
     from medlabel.data.many_sets import Numbering
@@ -84,7 +85,8 @@ def train_sets(
         Path(params.folders.data) / "cache" / "many_sets" / name / f"{model}.pt",
     )
     folder = Path(layout.many_sets_data(name, f"models/{model}"))
-    code = fingerprint.of("training.many_sets_job", module_of(learner.network or ""))
+    apart = [APART[one] for one in params.recipes[learner.recipe].apart]
+    code = fingerprint.of("training.many_sets_job", module_of(learner.network or ""), *apart)
     job.run(params, name, model, given, folder, code)
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -135,12 +138,48 @@ def adopt(
 
 
 def verify(
-    encoder: Annotated[Path, typer.Argument(help="Folder that pretrain or adopt wrote.")],
+    what: Annotated[
+        str,
+        typer.Argument(help="Folder that pretrain or adopt wrote; or `capstone`, the whole study."),
+    ],
+    cores: Annotated[int, typer.Option(min=1, help="Of the study.")] = os.cpu_count() or 1,
 ) -> None:
-    """Check an encoder's checksum, tensors and probe; needs no params.yaml."""
+    """Check an encoder's checksum, tensors and probe; or make the capstone's study and compare.
+
+    An encoder needs no params.yaml. The study needs the project's folder and, unless all is there
+    already, a network: its published numbers are then told one by one, each with ours, its
+    interval, and whether the published one lies within.
+    """
+    from medlabel.evaluate import capstone
     from medlabel.teacher import verify as verifying
 
-    verifying.verify(encoder)
+    if what == capstone.STUDY and not Path(what).is_dir():
+        _verify_capstone(cores)
+    else:
+        verifying.verify(Path(what))
+
+
+def _verify_capstone(cores: int) -> None:
+    from medlabel.evaluate import capstone, published, results
+
+    overlay = Path(capstone.OVERLAY)
+    if not overlay.is_file():
+        raise MedlabelError(
+            f"{overlay}: no such file; run `medlabel verify {capstone.STUDY}` in the project's "
+            f"folder."
+        )
+    made = [*["--quiet", "rules", "--configfile"], str(overlay), "--cores", str(cores)]
+    command = [sys.executable, "-m", "snakemake", *made, "--", f"study_{capstone.STUDY}"]
+    if subprocess.run(command, check=False).returncode:  # noqa: S603
+        raise MedlabelError(
+            f"study_{capstone.STUDY}: could not be made, for what is said above; the same command "
+            f"goes on where it stopped."
+        )
+    State.files = [*State.files, overlay]
+    _, layout = State.both()
+    study = results.read(Path(layout.study(capstone.STUDY, "study.json")))
+    for number in capstone.compare(study, published.read(Path(layouts.PUBLISHED))):
+        typer.echo(number)
 
 
 def export(

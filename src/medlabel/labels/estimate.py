@@ -9,7 +9,6 @@ clusters that follow the scanner where words do too: `medlabel.labels.sources` l
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -64,32 +63,21 @@ class Estimate:
     reason: str
 
 
-def estimate(
-    images: Vectors,
-    words: Vectors,
-    logit_scale: float,
-    classes: Sequence[str],
-    chances: Vectors,
-    by_clusters: Vectors,
-) -> Estimate:
+def estimate(found: Evidence, images: Vectors, chances: Vectors, by_clusters: Vectors) -> Estimate:
     """Estimate how right the labels of a folder are.
 
     Parameters
     ----------
-    images, words, logit_scale, classes
-        As `methods.fit` takes them.
+    found
+        What `evidence.gather` made of the folder and of the words.
+    images
+        Embeddings of all of its images, float32 (n, dimension).
     chances
         Probabilities of these images by any labelling, (n, classes).
     by_clusters
         Those by `clusters`, which the labels are compared with.
-
-    Raises
-    ------
-    MedlabelError
-        As `evidence.gather`.
     """
-    found = evidence.gather(images, words, logit_scale, classes)
-    by_words = zeroshot.softmax(evidence.logits(images, words, logit_scale))
+    by_words = zeroshot.softmax(evidence.logits(images, found.words, found.logit_scale))
     return of_views(chances, by_words, by_clusters, strays(found, images))
 
 

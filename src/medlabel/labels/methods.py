@@ -22,7 +22,7 @@ from medlabel.labels import (
     vote,
     zeroshot,
 )
-from medlabel.labels.evidence import Fit, Labeller
+from medlabel.labels.evidence import Evidence, Fit, Labeller
 
 if TYPE_CHECKING:
     from medlabel.params import AnyLabelling
@@ -79,13 +79,23 @@ def fit(
     MedlabelError
         As `evidence.gather`, and where the method says so.
     """
-    found = evidence.gather(images, words, logit_scale, classes)
-    if len(found.images) < len(classes) and settings.method != "zeroshot":
+    return learn(settings, evidence.gather(images, words, logit_scale, classes))
+
+
+def learn(settings: AnyLabelling, found: Evidence) -> Labeller:
+    """Learn a labelling from what was gathered, as `fit`.
+
+    Raises
+    ------
+    MedlabelError
+        Where the method says so.
+    """
+    if len(found.images) < len(found.classes) and settings.method != "zeroshot":
         logger.warning(
             "labels: %d different images for %d classes: too few to learn from, so that words "
             "alone decide, not %s",
             len(found.images),
-            len(classes),
+            len(found.classes),
             settings.method,
         )
         return zeroshot.fit(found, settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medlabel.networks.names import PACKAGED, RESNETS
+from medlabel.networks.names import FROZEN, MEDVIT, PACKAGED, RESNETS, tower_of
 from medlabel.params.networks import Network
 
 SEEN = {"dense": 1.0, "halved": 1 / 4, "imagenet": 1 / 16}  # pixels that a stem passes on
@@ -17,10 +17,18 @@ def memory_mb(
 
     Basis, peaks in float32 with Adam: ResNet18 on 128 images of 28 pixels 1.6 GiB, ResNet50 4.6; on
     8 of 224 pixels 1.2 and 1.9; ResNet18-ACS with the halved stem on 32 volumes of 28 voxels an
-    edge 3.2; a pretrained tower on the surfaces of 16 volumes 2.5. Other networks have 2 GB for
+    edge 3.2; a pretrained tower on the surfaces of 16 volumes 2.5; MedViT-small on 10 images of 224
+    pixels 4.2; a layer on the default teacher's frozen tower 1.3. Other networks have 2 GB for
     small images. Activations grow with the pixels or voxels that the first stage sees and with the
     batch.
     """
+    if network == MEDVIT:
+        # Judging 512 images at once needs as much as training on 24.
+        return round(1700 + 360 * (edge / 224) ** 2 * max(batch_size, 24))
+    if isinstance(network, str) and tower_of(network) is not None:
+        # A tower enlarges images to what it learnt from; a frozen one sees few at once.
+        frozen = network.startswith(FROZEN)
+        return 2500 if frozen else round(1500 + 80 * max(batch_size, JUDGED / 2))
     if network in PACKAGED:
         share = max(1.0, (edge / (64 if volumetric else 112)) ** 2)  # what it enlarges to
         return round(1200 + 40 * share * max(batch_size, JUDGED / 2))

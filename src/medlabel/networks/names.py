@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 TIMM = "timm:"
+# An encoder's image tower with a new last layer, both trained, or the layer alone.
+ENCODER, FROZEN = "encoder:", "frozen:"
+# Known in published tables by the tower alone: stands for `encoder:` and that name.
+PUBLISHED_TOWERS = ("medclip_vit",)
+MEDVIT = "medvit_small"
 RESNETS = ("resnet18", "resnet50")
 KINDS = ("acs", "2.5d", "3d")
 JOINT = "resnet18_acs_vit3d"
@@ -15,6 +20,8 @@ FLAT = {
     "vit2d": "networks.vit3d",
     "vit_base_patch16_224": "networks.timm_models",
     "efficientnet_lite0": "networks.pretrained",
+    MEDVIT: "networks.medvit",
+    **dict.fromkeys(PUBLISHED_TOWERS, "networks.encoder_head"),
 }
 VOLUMETRIC = {
     **{f"{name}_{kind}": "networks.resnet" for name in RESNETS for kind in KINDS},
@@ -31,10 +38,12 @@ def misfit(name: str, volumetric: bool, own: tuple[str, ...] = ()) -> str | None
     """
     flat = (*own, *FLAT)
     fitting, other = (tuple(VOLUMETRIC), flat) if volumetric else (flat, tuple(VOLUMETRIC))
-    if name in fitting or (name.startswith(TIMM) and not volumetric):
+    open_ended = name.startswith((TIMM, ENCODER, FROZEN))
+    if name in fitting or (open_ended and not volumetric):
         return None
-    allowed = ", ".join(fitting) + ("" if volumetric else f" or {TIMM}<model>")
-    known = name in other or name.startswith(TIMM)
+    families = f" or {TIMM}<model>, {ENCODER}<encoder>, {FROZEN}<encoder>"
+    allowed = ", ".join(fitting) + ("" if volumetric else families)
+    known = name in other or open_ended
     reason = f"does not fit {'volumes' if volumetric else 'images'}" if known else "is not known"
     return f"network {name!r} {reason}, {allowed} allowed"
 
@@ -43,4 +52,19 @@ def module_of(name: str) -> str:
     """Return the module, below the package, that builds a network."""
     if name.startswith(TIMM):
         return "networks.timm_models"
+    if name.startswith((ENCODER, FROZEN)):
+        return "networks.encoder_head"
     return (FLAT | VOLUMETRIC).get(name, "networks.small")
+
+
+def tower_of(name: str) -> str | None:
+    """Return the reference of the encoder whose image tower a network has; None of others."""
+    if name in PUBLISHED_TOWERS:
+        return name
+    found = [name.removeprefix(one) for one in (ENCODER, FROZEN) if name.startswith(one)]
+    return found[0] if found else None
+
+
+def placed(name: str, folder: str) -> str:
+    """Return the name under which `registry.build` finds a network's encoder: in a folder."""
+    return f"{FROZEN if name.startswith(FROZEN) else ENCODER}{folder}"

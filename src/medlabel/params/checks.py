@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from medlabel.data import catalogue
-from medlabel.networks.names import PACKAGED, misfit
+from medlabel.networks.names import misfit, tower_of
 from medlabel.params.agreement import Agreement
+from medlabel.params.check_trainings import check_encoder, check_training, require
 from medlabel.params.compared import Compared
 from medlabel.params.encoders import Contrastive, EncoderReference, Locked
 from medlabel.params.few_labels import FewLabels
@@ -105,8 +105,8 @@ def _check_pretraining(params: Params, where: str, encoder: Contrastive) -> None
     except ValueError as error:
         raise ValueError(f"{where}.start: {error}") from error
     if first is not None and last is not None:
-        _check_encoder(params, f"{where}.start", first)
-        _check_encoder(params, f"{where}.start", last)
+        check_encoder(params, f"{where}.start", first)
+        check_encoder(params, f"{where}.start", last)
         _check_start(params, where, encoder, first)
 
 
@@ -147,14 +147,14 @@ def _check_study(params: Params, where: str, study: Study, cells: list[Cell]) ->
             )
         check_names(params, where, cell)
         for trained in params.with_sources(cell.student()):
-            _check_training(params, where, trained)
+            check_training(params, where, trained)
 
 
 def _check_teacher(params: Params, where: str, cell: Cell) -> None:
     require(str(cell.prompts), params.prompts, f"{where}.prompts")
     require(str(cell.labelling), params.labellings, f"{where}.labelling")
     for space in params.spaces(cell):
-        _check_encoder(params, f"labellings.{cell.labelling}.space", space)
+        check_encoder(params, f"labellings.{cell.labelling}.space", space)
     if cell.images not in params.every_mixture:
         raise ValueError(
             f"{where}.images: {cell.images!r} given with an encoder, a mixture (which names "
@@ -165,7 +165,7 @@ def _check_teacher(params: Params, where: str, cell: Cell) -> None:
     except ValueError as error:
         raise ValueError(f"{where}.encoder: {error}") from error
     for teacher in teachers:
-        _check_encoder(params, f"{where}.encoder", teacher)
+        check_encoder(params, f"{where}.encoder", teacher)
     _check_words(params, where, params.every_mixture[cell.images], str(cell.prompts))
     _check_weights(params, where, cell.images, str(cell.prompts), str(cell.labelling))
 
@@ -180,7 +180,7 @@ def _check_curve(params: Params, where: str, curve: FewLabels) -> None:
         teacher = curve.reference
     except ValueError as error:
         raise ValueError(f"{where}.encoder: {error}") from error
-    _check_encoder(params, f"{where}.encoder", teacher)
+    check_encoder(params, f"{where}.encoder", teacher)
     _check_words(params, where, params.every_mixture[curve.images], curve.prompts)
 
 
@@ -191,7 +191,7 @@ def _check_searched(params: Params, where: str, searched: Searched) -> None:
     except ValueError as error:
         raise ValueError(f"{where}.encoders: {error}") from error
     for teacher in teachers:
-        _check_encoder(params, f"{where}.encoders", teacher)
+        check_encoder(params, f"{where}.encoders", teacher)
 
 
 def _check_agreement(params: Params, where: str, compared: Agreement) -> None:
@@ -205,7 +205,7 @@ def _check_agreement(params: Params, where: str, compared: Agreement) -> None:
         encoder, prompts, labelling = taught
         require(prompts, params.prompts, f"{where}.labellers")
         require(labelling, params.labellings, f"{where}.labellers")
-        _check_encoder(params, f"{where}.labellers", encoder)
+        check_encoder(params, f"{where}.labellers", encoder)
         _check_words(params, where, params.every_mixture[compared.images], prompts)
         _check_weights(params, where, compared.images, prompts, labelling)
 
@@ -229,7 +229,7 @@ def _check_segmentation(params: Params, where: str, segmented: Segmentation) -> 
         reference = segmented.reference
     except ValueError as error:
         raise ValueError(f"{where}.encoder: {error}") from error
-    _check_encoder(params, f"{where}.encoder", reference)
+    check_encoder(params, f"{where}.encoder", reference)
     if not isinstance(params.encoders[reference.name], Locked):
         raise ValueError(
             f"{where}.encoder: {segmented.encoder!r} given, an encoder of kind locked allowed"
@@ -260,10 +260,15 @@ def _check_learner(params: Params, where: str, model: Learner) -> None:
     except ValueError as error:
         raise ValueError(f"{where}.encoder: {error}") from error
     if reference is not None:
-        _check_encoder(params, f"{where}.encoder", reference)
+        check_encoder(params, f"{where}.encoder", reference)
     reason = misfit(model.network, False, tuple(params.networks)) if model.network else None
     if reason:
         raise ValueError(f"{where}.network: {reason}")
+    if tower_of(model.network or "") is not None:
+        raise ValueError(
+            f"{where}.network: {model.network!r} given; encoder: {tower_of(str(model.network))} "
+            f"allowed, whose frozen embeddings are learnt from"
+        )
     require(model.recipe, params.recipes, f"{where}.recipe")
     recipe = params.recipes[model.recipe]
     if recipe.start.source != "random":
@@ -291,23 +296,7 @@ def _check_generation(params: Params, where: str, made: Generation) -> None:
         teacher = made.reference
     except ValueError as error:
         raise ValueError(f"{where}.encoder: {error}") from error
-    _check_encoder(params, f"{where}.encoder", teacher)
-
-
-def _check_encoder(params: Params, where: str, teacher: EncoderReference) -> None:
-    require(teacher.name, params.encoders, where)
-    encoder = params.encoders[teacher.name]
-    if teacher.step is not None and not encoder.steps:
-        raise ValueError(f"{where}: {teacher} given, {teacher.name} has no checkpoints")
-    if encoder.steps and teacher.step not in encoder.steps:
-        allowed = ", ".join(f"{teacher.name}@{step}" for step in encoder.steps)
-        raise ValueError(f"{where}: '{teacher}' given, one of {allowed} allowed")
-    if teacher.run >= encoder.runs:
-        raise ValueError(
-            f"{where}: pretraining {teacher.run} of {teacher.name} given, of which there "
-            f"{'are' if encoder.runs > 1 else 'is'} {encoder.runs}: encoders.{teacher.name}."
-            f"pretrainings allows 0 to {encoder.runs - 1}"
-        )
+    check_encoder(params, f"{where}.encoder", teacher)
 
 
 def _check_words(params: Params, where: str, mixture: Mixture, prompts: str) -> None:
@@ -339,25 +328,6 @@ def _check_weights(params: Params, where: str, images: str, prompts: str, labell
         )
 
 
-def _check_training(params: Params, where: str, trained: Trained) -> None:
-    settings = params.training(trained)
-    mixed = settings.mixture is not None
-    if mixed == (settings.recipe.validation_fraction is None):
-        raise ValueError(
-            f"{where}: recipe {trained.recipe} for {trained.images}: "
-            f"recipes.{trained.recipe}.validation_fraction "
-            f"{'missing: mixtures have' if mixed else 'given: official files have'} "
-            f"{'no' if mixed else 'their own'} validation split"
-        )
-    if reason := misfit(trained.network, settings.volumetric, tuple(params.networks)):
-        raise ValueError(f"{where}.network: {reason}")
-    if settings.recipe.start.source == "package" and trained.network not in PACKAGED:
-        raise ValueError(
-            f"{where}.network: {trained.network!r} given, of which no package holds weights; "
-            f"{', '.join(PACKAGED)} allowed with recipe {trained.recipe}, which starts from them"
-        )
-
-
 def check_names(params: Params, where: str, asked: Cell | Trained) -> None:
     """Refuse a training whose recipe or images there are not.
 
@@ -373,15 +343,3 @@ def check_names(params: Params, where: str, asked: Cell | Trained) -> None:
         raise ValueError(
             f"{where}.images: {error}; or a mixture: {', '.join(params.mixtures)}"
         ) from error
-
-
-def require(name: str, parts: Mapping[str, Any], where: str) -> None:
-    """Refuse a name that none of the parts has.
-
-    Raises
-    ------
-    ValueError
-        Naming the key and the names that there are.
-    """
-    if name not in parts:
-        raise ValueError(f"{where}: {name!r} given, one of {', '.join(parts)} allowed")

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from medlabel.data import catalogue
+from medlabel.networks.names import module_of, tower_of
 from medlabel.params import checks
 from medlabel.params.agreement import Agreement
 from medlabel.params.base import Name, Section, extending
@@ -27,7 +28,7 @@ from medlabel.params.labellings import AnyLabelling
 from medlabel.params.many_sets import ManySets
 from medlabel.params.mixtures import Mixture
 from medlabel.params.networks import Network
-from medlabel.params.recipes import Recipe
+from medlabel.params.recipes import APART, Recipe
 from medlabel.params.retrieval import Retrieval
 from medlabel.params.segmentation import Segmentation
 from medlabel.params.studies import (
@@ -72,6 +73,18 @@ class TrainingSettings(Section):
         if self.mixture is not None:
             return self.mixture.class_names
         return catalogue.class_names(str(self.dataset))
+
+    @property
+    def tower(self) -> EncoderReference | None:
+        """The encoder whose image tower the network has, if any."""
+        found = tower_of(self.network) if isinstance(self.network, str) else None
+        return None if found is None else EncoderReference.parse(found)
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Modules of this package, below `medlabel`, that the training runs."""
+        own = module_of(self.network if isinstance(self.network, str) else "")
+        return ("training.run", own, *(APART[name] for name in self.recipe.apart))
 
     def interface(self) -> dict[str, Any]:
         """Return what a network that teaches another one has to share with it."""

@@ -8,14 +8,17 @@ from pydantic import Field, model_validator
 
 from medlabel.params.base import Count, Fraction, Name, Part, Precision, Rate, Section, Share
 
-Augmentation = Literal["flip", "rotate90", "affine", "elastic", "noise", "intensity"]
+Augmentation = Literal["flip", "rotate90", "affine", "elastic", "noise", "intensity", "augmix"]
+# Those that have a module of their own, below `medlabel`; the others are in `training.augment`.
+APART: dict[Augmentation, str] = {"augmix": "training.augmix"}
 
 
 class Start(Section):
     """Where a network takes its first weights from."""
 
     source: Literal["random", "timm", "package", "file", "training"] = Field(
-        description="`random` initialisation, timm's published weights, those that an installed "
+        description="`random` initialisation (of a network with an encoder's tower: of its last "
+        "layer alone), timm's published weights, those that an installed "
         "`package` holds for the network, a local `file`, or what another `training` on true "
         "labels learned, seed for seed. Weights of a 2-D network carry over to the 3-D one "
         "converted from it, and a 2-D ViT's to ViT3D; a classifier of another size starts anew."
@@ -131,8 +134,9 @@ class Recipe(Part):
         "random factor in [0, 1] and those that are judged by 0.5, as MedMNIST's protocol has it."
     )
     augmentations: list[Augmentation] = Field(
-        description="MONAI's transforms of the training images, any of flip, rotate90 (quarter "
-        "turns), affine, elastic, noise and intensity."
+        description="Transforms of the training images: MONAI's, any of flip, rotate90 (quarter "
+        "turns), affine, elastic, noise and intensity; after these augmix, of flat images alone, "
+        "as published: severity 3, three chains of one to three operations, alpha 1."
     )
     rotation: float = Field(ge=0, le=180, description="affine: degrees about each axis, at most.")
     translation: Share = Field(description="affine: part of the edge along each axis, at most.")
@@ -171,3 +175,8 @@ class Recipe(Part):
                 f"{self.robustness}; 0 allowed with it, since both soften the same loss"
             )
         return self
+
+    @property
+    def apart(self) -> list[Augmentation]:
+        """The augmentations that have a module of their own, in the order that they come in."""
+        return [name for name in APART if name in self.augmentations]

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from medlabel.training.apart import by_name
+
 if TYPE_CHECKING:
     from medlabel.params import Recipe
 
@@ -16,6 +18,7 @@ SMOOTHING = 0.1  # of the edge: the width of the Gaussian that smooths elastic d
 HALF = 0.5  # probability of each transform
 
 
+@by_name
 def transform(
     names: Sequence[str], strengths: Recipe, volumetric: bool, size: int, seed: int
 ) -> Callable[[Tensor], Tensor]:
@@ -27,7 +30,7 @@ def transform(
     Parameters
     ----------
     names
-        Of `params.Augmentation`.
+        Of `params.Augmentation`; those with a module of their own come last.
     strengths
         The recipe, for how much each transform may change.
     volumetric
