@@ -270,7 +270,7 @@ class Tuned(Section):
 
 
 class Locked(Encoder):
-    """A pretrained image tower as it is, joined to words by heads trained on phantoms."""
+    """A pretrained image tower, as it is or its last parts trained further, and heads on it."""
 
     kind: Literal["locked"] = Field(description="A pretrained tower, its heads trained here.")
     tower: Tower

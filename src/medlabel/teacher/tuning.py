@@ -89,7 +89,8 @@ def _tuned(
     found.trunk.load_state_dict({**found.trunk.state_dict(), **state})
     found.trunk.eval().requires_grad_(False)
     facts = {**tuned.model_dump(mode="json"), "sha256": files.digest(path), CURVE: curve}
-    return replace(found, facts={**found.facts, "tuned": facts})
+    name = f"{found.facts['name']}, last parts trained further"
+    return replace(found, facts={**found.facts, "name": name, "tuned": facts})
 
 
 def _key(settings: Locked, found: towers.Tower, seen: Mapping[str, Captioned], seed: int) -> str:
