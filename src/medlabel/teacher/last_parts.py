@@ -104,13 +104,13 @@ class LastParts(nn.Module):
 
     def _through(self, maps: torch.Tensor, parts: str) -> torch.Tensor:
         try:
-            return self(maps.flatten(1))
+            return self.forward(maps.flatten(1))
         except RuntimeError as error:  # of shapes
             raise _not_last(parts) from error
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """Return features (n, features), not normalised, of maps as `Before` gives them."""
-        seen = maps.unflatten(1, self.shape)
+        seen = maps.reshape(-1, *self.shape)
         for part in self.parts:
             seen = part(seen)
         found: torch.Tensor = self.head(seen)

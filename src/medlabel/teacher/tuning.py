@@ -101,7 +101,7 @@ def _key(settings: Locked, found: towers.Tower, seen: Mapping[str, Captioned], s
         "seed": seed,
         "images": [
             [
-                hashlib.sha256(np.ascontiguousarray(one.features)).hexdigest(),
+                hashlib.sha256(one.features.tobytes()).hexdigest(),
                 hashlib.sha256(one.table.to_csv(index=False).encode()).hexdigest(),
             ]
             for one in seen.values()
@@ -224,8 +224,8 @@ class _Tuning:
         own = list(self.last.parameters())
         for one in own:
             one.requires_grad_(True)
-        groups = [{"params": small}, {"params": own, "lr": tuned.learning_rate, "weight_decay": 0}]
-        second = self._optimizer(groups, tuned.epochs, tuned.pairs)
+        gently = {"params": own, "lr": tuned.learning_rate, "weight_decay": 0}
+        second = self._optimizer([{"params": small}, gently], tuned.epochs, tuned.pairs)
         curve = [self._judge(0)]
         best = self._state()
         for epoch in track(range(tuned.epochs), "tower's last parts", tuned.epochs):
@@ -353,7 +353,7 @@ class _Tuning:
             ]
         )
         losses, moves = [], []
-        for rows in torch.arange(len(self.val)).split(JUDGED):
+        for rows in torch.split(torch.arange(len(self.val)), JUDGED):
             found = functional.normalize(self.last(self.val.maps[rows, 0].to(self.where)), dim=-1)
             before = functional.normalize(self.val.features[rows, 0].to(self.where), dim=-1)
             moves.append(self._moved(found, before, self.val, rows))
