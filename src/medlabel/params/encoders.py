@@ -333,17 +333,6 @@ class Locked(Encoder):
         return "teacher.heads" if self.tuned is None else "teacher.tuning"
 
     @model_validator(mode="after")
-    def _tunable(self) -> Self:
-        if self.tuned is not None and not self.datasets:
-            raise ValueError("tuned: given without datasets, whose images it needs")
-        if self.tuned is not None and self.tuned.edge not in self.edges:
-            allowed = ", ".join(map(str, self.edges))
-            raise ValueError(
-                f"tuned.edge: {self.tuned.edge} given, one of edges ({allowed}) allowed"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _sources(self) -> Self:
         if self.datasets and (self.captioned is not None or self.permuted_captions):
             given = "captioned" if self.captioned is not None else "permuted_captions"
@@ -355,6 +344,17 @@ class Locked(Encoder):
         largest = self.edges[0]
         if any(largest % edge or edge > largest for edge in self.edges):
             raise ValueError(f"edges: {self.edges} given, divisors of the first one allowed")
+        return self
+
+    @model_validator(mode="after")
+    def _tunable(self) -> Self:
+        if self.tuned is not None and not self.datasets:
+            raise ValueError("tuned: given without datasets, whose images it needs")
+        if self.tuned is not None and self.tuned.edge not in self.edges:
+            allowed = ", ".join(map(str, self.edges))
+            raise ValueError(
+                f"tuned.edge: {self.tuned.edge} given, one of edges ({allowed}) allowed"
+            )
         return self
 
 
