@@ -28,6 +28,7 @@ from sklearn.metrics import roc_auc_score
 
 from medlabel import compute, files
 from medlabel.data import archive
+from medlabel.randomness import stream
 from medlabel.teacher import encoder, locked, runtime, tower, words
 
 CAPSTONE = "This is a photo of the {}, and it's a type of organ"
@@ -75,6 +76,7 @@ THINGS = ("astronaut", "brick", "camera", "chelsea", "clock_motion", "coffee", "
 THINGS += ("grass", "gravel", "horse", "logo", "moon", "motorcycle_left", "page", "text")
 UNLIKE = "things, below the confidence of images that are told rightly"
 BATCH = 64
+RESAMPLES = 2000
 
 
 def main() -> None:
@@ -205,8 +207,23 @@ def scored(
         difference = embeddings[name] @ np.diff(say([well, ill]), axis=0)[0]
         truth = images[name][2] == label
         result[f"{finding}, AUC"] = float(roc_auc_score(truth, difference))
+        low, high = interval(truth, difference)
+        result |= {f"{finding}, AUC, low": low, f"{finding}, AUC, high": high}
         result[f"{finding}, accuracy"] = float(((difference > 0) == truth).mean())
     return result
+
+
+def interval(truth: np.ndarray, toward: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % interval of an AUC over images: percentiles of resamples, the same ones."""
+    counts = stream(0, "bench", "teacher").multinomial(
+        len(truth), np.full(len(truth), 1 / len(truth)), size=RESAMPLES
+    )[:, np.argsort(toward)]
+    ill = counts * truth[np.argsort(toward)]
+    well = counts - ill
+    pairs = ill.sum(1) * well.sum(1)
+    found = ((well.cumsum(1) * ill).sum(1) / pairs)[pairs > 0]
+    low, high = np.quantile(found, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def confidence(likeness: np.ndarray, scale: float) -> np.ndarray:

@@ -27,6 +27,8 @@ def pretraining_reads(encoder):
     # What came later is left out where it is usual, so that trainings of before need not run again.
     if not locked and settings.image_tower == "vit":
         without += ("image_tower",)
+    if locked and settings.tuned is None:
+        without += ("tuned",)
     return reads(
         "seed", size=PARAMS.phantoms.size, encoder=part("encoders", encoder, without)
     )

@@ -72,7 +72,7 @@ for ENCODER, SETTINGS_OF_ENCODER in PARAMS.encoders.items():
                 runtime=60,
                 gpu=int(HAS_GPU),
             params:
-                code=code("teacher.heads", *reader_of(SETTINGS_OF_ENCODER)),
+                code=code(SETTINGS_OF_ENCODER.module, *reader_of(SETTINGS_OF_ENCODER)),
                 encoder=ENCODER,
                 overlays=overlays,
                 reads=pretraining_reads(ENCODER),

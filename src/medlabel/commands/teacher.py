@@ -69,9 +69,8 @@ def _train_heads(
     layout: layouts.Layout,
     threads: int,
 ) -> None:
-    from medlabel.teacher import heads
-
-    heads.train(
+    training = importlib.import_module(f"medlabel.{part.module}")
+    training.train(
         sources=_sources(part, params, layout),
         folders={
             run: Path(layout.encoder(parameters.EncoderReference(encoder, run)))

@@ -19,6 +19,7 @@ from medlabel.params.encoders import (
     Published,
     Runtime,
     Tower,
+    Tuned,
 )
 from medlabel.params.few_labels import FewLabels
 from medlabel.params.generation import Generation
@@ -94,6 +95,7 @@ __all__ = [
     "Trained",
     "TrainingSettings",
     "TransClip",
+    "Tuned",
     "Turtle",
     "Vote",
     "ZeroShot",

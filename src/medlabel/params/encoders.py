@@ -258,8 +258,34 @@ class Tower(Section):
         return self
 
 
+class Tuned(Section):
+    """How the last parts of a pretrained tower are trained further, before its heads are."""
+
+    parts: list[str] = Field(
+        min_length=1,
+        description="Names of the last parts of the tower, in their order, such as `blocks.6`, "
+        "`conv_head`, `bn2`; they alone change, without the statistics of batch normalisation.",
+    )
+    edge: Count = Field(
+        description="Edge in pixels at which images are seen meanwhile; one of edges."
+    )
+    images: Count = Field(description="Measured images of a kind and finding, at most.")
+    phantoms: Count = Field(description="Phantoms a kind and size, at most.")
+    epochs: Count = Field(
+        description="Passes through all images; the parts after the best one are kept, by the loss "
+        "on validation images."
+    )
+    pairs: int = Field(ge=2, description="Images a step.")
+    learning_rate: Rate = Field(description="Peak of AdamW's rate, falling as a cosine.")
+    kept: float = Field(
+        ge=0,
+        description="Weight in the loss of how far features of images whose finding is not learnt "
+        "move from what they were: 1 less their cosine.",
+    )
+
+
 class Locked(Encoder):
-    """A pretrained image tower as it is, joined to words by heads trained on phantoms."""
+    """A pretrained image tower, as it is or its last parts trained further, and heads on it."""
 
     kind: Literal["locked"] = Field(description="A pretrained tower, its heads trained here.")
     tower: Tower
@@ -290,6 +316,11 @@ class Locked(Encoder):
         description="Images with true labels that are learnt from beside phantoms: their training "
         "and validation splits. What they show of a kind's findings counts alone.",
     )
+    tuned: Tuned | None = Field(
+        default=None,
+        description="Training of the tower's last parts on the images of datasets, and phantoms; "
+        "null: the tower stays as it is.",
+    )
     views: Count = Field(description="Views of a phantom; the first is the phantom itself.")
     text: Literal["mean", "transformer"] = Field(
         description="How word vectors become a sentence: their mean, or one transformer block."
@@ -311,6 +342,11 @@ class Locked(Encoder):
         """How often it is trained here."""
         return self.pretrainings
 
+    @property
+    def module(self) -> str:
+        """Module of this package that trains it, below `medlabel`."""
+        return "teacher.heads" if self.tuned is None else "teacher.tuning"
+
     @model_validator(mode="after")
     def _sources(self) -> Self:
         if self.datasets and (self.captioned is not None or self.permuted_captions):
@@ -323,6 +359,17 @@ class Locked(Encoder):
         largest = self.edges[0]
         if any(largest % edge or edge > largest for edge in self.edges):
             raise ValueError(f"edges: {self.edges} given, divisors of the first one allowed")
+        return self
+
+    @model_validator(mode="after")
+    def _tunable(self) -> Self:
+        if self.tuned is not None and not self.datasets:
+            raise ValueError("tuned: given without datasets, whose images it needs")
+        if self.tuned is not None and self.tuned.edge not in self.edges:
+            allowed = ", ".join(map(str, self.edges))
+            raise ValueError(
+                f"tuned.edge: {self.tuned.edge} given, one of edges ({allowed}) allowed"
+            )
         return self
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from torch import nn
 
 from medlabel import files, fingerprint
 from medlabel.data import archive, catalogue
@@ -89,9 +90,7 @@ class Extractor:
         wanted = self.settings.views if split == "train" else 1
         features, tables = [], []
         for source in track(sources, f"features {split}", len(sources)):
-            part = source.captions_of(split)
-            if not source.measured:
-                part = part.head(self.settings.phantoms)
+            part = self._chosen(source, source.captions_of(split))
             rows = part["row"].to_numpy()
             images = self._images(source, split, rows)
             seen = [self._view(source, split, rows, images, number) for number in range(wanted)]
@@ -100,6 +99,17 @@ class Extractor:
             tables.append(part.assign(named=named, measured=source.measured))
         columns = ["kind", "finding", "caption", "named", "measured"]
         return Captioned(np.concatenate(features), pd.concat(tables, ignore_index=True)[columns])
+
+    def _chosen(self, source: Source, part: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of a split that are learnt from."""
+        return part if source.measured else part.head(self.settings.phantoms)
+
+    def _sees(self) -> dict[str, Any]:
+        """Return what of the tower is read, as the key of the cache has it."""
+        return {"edges": self.settings.edges, "middle": self.settings.middle}
+
+    def _network(self) -> nn.Module:
+        return trunks.Scales(self.tower.trunk, self.settings.edges, self.settings.middle)
 
     def _images(self, source: Source, split: str, rows: npt.NDArray[np.int64]) -> Pixels:
         given = archive.read(source.archive, source.dataset, source.size).images[split][rows]
@@ -120,8 +130,7 @@ class Extractor:
         key = {
             "tower": {**self.tower.facts, **self.tower.architecture},
             "preprocessing": str(self.preprocessing),
-            "edges": self.settings.edges,
-            "middle": self.settings.middle,
+            **self._sees(),
             "precision": self.settings.precision,
             "runtime": [self.engine, "" if self.engine == "auto" else runtime.version(self.engine)],
             "threads": self.threads,
@@ -150,9 +159,7 @@ class Extractor:
         return np.concatenate(found)
 
     def _compile(self, example: torch.Tensor) -> runtime.Runner:
-        settings = self.settings
-        network = trunks.Scales(self.tower.trunk, settings.edges, settings.middle)
-        network.eval().to(self.device)
+        network = self._network().eval().to(self.device)
         precision: Any = "bf16" if self.settings.precision == "bf16" else "fp32"
         return runtime.compiled(network, example, self.engine, precision, self.threads)
 

@@ -100,6 +100,20 @@ def train(
     """
     where = compute.prepare(device, threads)
     found = towers.load(settings.tower, settings.edges[0], seed)
+    join(sources, folders, settings, found, seed, where, threads, cache)
+
+
+def join(
+    sources: Sequence[Source],
+    folders: Mapping[int, Path],
+    settings: Locked,
+    found: towers.Tower,
+    seed: int,
+    where: torch.device,
+    threads: int,
+    cache: Path,
+) -> None:
+    """Do what `train` does, with a tower that is loaded already and a device that is prepared."""
     vectors = wordvectors.load()
     extractor = Extractor(settings, found, cache, where, threads, seed)
     seen = {split: extractor.read(sources, split) for split in ("train", "val")}
@@ -309,7 +323,7 @@ class _Training:
 
     def _record(self, findings: float) -> dict[str, Any]:
         own = self.settings.captioned
-        without = {"batch_size", "captioned", "datasets", "pretrainings", "threads"}
+        without = {"batch_size", "captioned", "datasets", "pretrainings", "threads", "tuned"}
         settings = self.settings.model_dump(mode="json", exclude=without)
         return {
             "model": "medlabel pretrain",
