@@ -54,6 +54,16 @@ rule few_labels_all:
     localrule: True
 
 
+rule label_free_all:
+    input:
+        [
+            LAYOUT.label_free(name, file)
+            for name in PARAMS.label_free
+            for file in LABEL_FREE_FILES
+        ],
+    localrule: True
+
+
 rule retrieval_all:
     input:
         [

@@ -51,6 +51,7 @@ STEPS = (
     results.report,
     results.metrics,
     results.few_labels,
+    results.label_free,
     results.retrieval,
     results.agreement,
     results.concepts,

@@ -106,7 +106,7 @@ def test_a_precision_that_is_none_is_told_in_a_line(text: str, message: str) -> 
 @pytest.fixture
 def half_sure(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let labels be thought right in three of four images, and the surest ones more often."""
-    found = estimate.judged(0.99, 0.99, np.zeros(3, bool))
+    found = estimate.judged(0.99, 0.99, 0.99, np.zeros(3, bool))
     monkeypatch.setattr(estimate, "estimate", lambda *_: found)
     chances = np.array([[0.999, 0.001], [0.4, 0.6], [0.1, 0.9]], np.float32)
     monkeypatch.setattr(abstaining, "calibrated", lambda *_: chances.max(axis=1))

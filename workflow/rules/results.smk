@@ -115,6 +115,28 @@ rule few_labels:
         "medlabel {params.overlays} few_labels {wildcards.curve} 2> {log:q}"
 
 
+rule label_free:
+    input:
+        unpack(inputs_of_label_free),
+    output:
+        [LAYOUT.label_free("{folders}", file) for file in LABEL_FREE_FILES],
+    log:
+        LAYOUT.log("label_free", "{folders}"),
+    benchmark:
+        LAYOUT.timing("label_free", "{folders}")
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        code=code("evaluate.label_free", "report.label_free"),
+        overlays=overlays,
+        reads=label_free_reads,
+    shell:
+        "medlabel {params.overlays} label_free {wildcards.folders} 2> {log:q}"
+
+
 rule retrieval:
     input:
         unpack(inputs_of_search("retrieval")),

@@ -22,6 +22,7 @@ from medlabel.params.encoders import (
 )
 from medlabel.params.few_labels import FewLabels
 from medlabel.params.generation import Generation
+from medlabel.params.label_free import LabelFree
 from medlabel.params.labellings import (
     Anchored,
     AnyLabelling,
@@ -71,6 +72,7 @@ __all__ = [
     "FewLabels",
     "Generation",
     "Head",
+    "LabelFree",
     "Labelled",
     "Labelling",
     "Learner",

@@ -105,8 +105,8 @@ def _check_pretraining(params: Params, where: str, encoder: Contrastive) -> None
     except ValueError as error:
         raise ValueError(f"{where}.start: {error}") from error
     if first is not None and last is not None:
-        _check_encoder(params, f"{where}.start", first)
-        _check_encoder(params, f"{where}.start", last)
+        check_encoder(params, f"{where}.start", first)
+        check_encoder(params, f"{where}.start", last)
         _check_start(params, where, encoder, first)
 
 
@@ -154,7 +154,7 @@ def _check_teacher(params: Params, where: str, cell: Cell) -> None:
     require(str(cell.prompts), params.prompts, f"{where}.prompts")
     require(str(cell.labelling), params.labellings, f"{where}.labelling")
     for space in params.spaces(cell):
-        _check_encoder(params, f"labellings.{cell.labelling}.space", space)
+        check_encoder(params, f"labellings.{cell.labelling}.space", space)
     if cell.images not in params.every_mixture:
         raise ValueError(
             f"{where}.images: {cell.images!r} given with an encoder, a mixture (which names "
@@ -165,7 +165,7 @@ def _check_teacher(params: Params, where: str, cell: Cell) -> None:
     except ValueError as error:
         raise ValueError(f"{where}.encoder: {error}") from error
     for teacher in teachers:
-        _check_encoder(params, f"{where}.encoder", teacher)
+        check_encoder(params, f"{where}.encoder", teacher)
     _check_words(params, where, params.every_mixture[cell.images], str(cell.prompts))
     _check_weights(params, where, cell.images, str(cell.prompts), str(cell.labelling))
 
@@ -180,7 +180,7 @@ def _check_curve(params: Params, where: str, curve: FewLabels) -> None:
         teacher = curve.reference
     except ValueError as error:
         raise ValueError(f"{where}.encoder: {error}") from error
-    _check_encoder(params, f"{where}.encoder", teacher)
+    check_encoder(params, f"{where}.encoder", teacher)
     _check_words(params, where, params.every_mixture[curve.images], curve.prompts)
 
 
@@ -191,7 +191,7 @@ def _check_searched(params: Params, where: str, searched: Searched) -> None:
     except ValueError as error:
         raise ValueError(f"{where}.encoders: {error}") from error
     for teacher in teachers:
-        _check_encoder(params, f"{where}.encoders", teacher)
+        check_encoder(params, f"{where}.encoders", teacher)
 
 
 def _check_agreement(params: Params, where: str, compared: Agreement) -> None:
@@ -205,7 +205,7 @@ def _check_agreement(params: Params, where: str, compared: Agreement) -> None:
         encoder, prompts, labelling = taught
         require(prompts, params.prompts, f"{where}.labellers")
         require(labelling, params.labellings, f"{where}.labellers")
-        _check_encoder(params, f"{where}.labellers", encoder)
+        check_encoder(params, f"{where}.labellers", encoder)
         _check_words(params, where, params.every_mixture[compared.images], prompts)
         _check_weights(params, where, compared.images, prompts, labelling)
 
@@ -229,7 +229,7 @@ def _check_segmentation(params: Params, where: str, segmented: Segmentation) -> 
         reference = segmented.reference
     except ValueError as error:
         raise ValueError(f"{where}.encoder: {error}") from error
-    _check_encoder(params, f"{where}.encoder", reference)
+    check_encoder(params, f"{where}.encoder", reference)
     if not isinstance(params.encoders[reference.name], Locked):
         raise ValueError(
             f"{where}.encoder: {segmented.encoder!r} given, an encoder of kind locked allowed"
@@ -260,7 +260,7 @@ def _check_learner(params: Params, where: str, model: Learner) -> None:
     except ValueError as error:
         raise ValueError(f"{where}.encoder: {error}") from error
     if reference is not None:
-        _check_encoder(params, f"{where}.encoder", reference)
+        check_encoder(params, f"{where}.encoder", reference)
     reason = misfit(model.network, False, tuple(params.networks)) if model.network else None
     if reason:
         raise ValueError(f"{where}.network: {reason}")
@@ -291,10 +291,17 @@ def _check_generation(params: Params, where: str, made: Generation) -> None:
         teacher = made.reference
     except ValueError as error:
         raise ValueError(f"{where}.encoder: {error}") from error
-    _check_encoder(params, f"{where}.encoder", teacher)
+    check_encoder(params, f"{where}.encoder", teacher)
 
 
-def _check_encoder(params: Params, where: str, teacher: EncoderReference) -> None:
+def check_encoder(params: Params, where: str, teacher: EncoderReference) -> None:
+    """Refuse weights that there are not.
+
+    Raises
+    ------
+    ValueError
+        Naming the key and what it may be.
+    """
     require(teacher.name, params.encoders, where)
     encoder = params.encoders[teacher.name]
     if teacher.step is not None and not encoder.steps:
