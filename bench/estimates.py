@@ -6,7 +6,7 @@ how many are right. The fit is of least absolute deviations from that share, so 
 words are wrong for a whole class, which no sign shows, do not draw all others down.
 
     snakemake --configfile config/label_free.yaml -- label_free_all   # embeddings and words
-    python bench/estimates.py --draw 500 --out results/bench/estimates.csv
+    python bench/estimates.py --out results/bench/estimates.csv
     python bench/estimates.py --fit results/bench/estimates.csv
 """
 
@@ -31,15 +31,16 @@ from medlabel.randomness import stream
 OVERLAY, ENTRIES = Path("config/label_free.yaml"), ("real", "phantom_kinds")
 USUAL = 3.0  # weight of folders of the default teacher and the phantom CLIP in the captions' words
 ENCODERS, WORDS = ("locked", "phantom_clip"), ("capstone", "pneumonia", "malignant")
-UNFINISHED = 6  # steps: a CLIP stopped by then is no teacher that ends of intervals are for
+UNFINISHED = 6  # steps: a CLIP stopped by then is no teacher to fit to
 TENTH = 0.1  # of the folders that may lie below the interval
 SMOOTH = 1e-5  # of absolute values, squared
+STARTS = [0.0, 1.0, 0.1, 0.1], [-1.0, 0.5, 0.5, 0.5]  # of the fit, which has several minima
 
 
 def main() -> None:
     """Draw and write; or fit and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--draw", type=int, default=500, help="folders of each entry")
+    parser.add_argument("--draw", type=int, nargs=2, default=[500, 120], help="folders an entry")
     parser.add_argument("--out", type=Path, help="CSV to write")
     parser.add_argument("--fit", type=Path, help="CSV to fit to; nothing is drawn")
     options = parser.parse_args()
@@ -53,11 +54,11 @@ def main() -> None:
     print(fitted(table))
 
 
-def drawn(count: int) -> Iterator[dict[str, Any]]:
+def drawn(counts: list[int]) -> Iterator[dict[str, Any]]:
     """Give rows of random folders."""
     settings = params.read([Path("params.yaml"), OVERLAY])
     where = layout.of(settings)
-    for entry in ENTRIES:
+    for entry, count in zip(ENTRIES, counts, strict=True):
         asked = settings.label_free[entry]
         used = {str(one): one.name for one in asked.references}
 
@@ -104,6 +105,8 @@ def judged(
 
 def fitted(table: pd.DataFrame) -> str:
     """Fit the estimate, and the lower end of its interval to what other encoders' fits leave."""
+    steps = table["encoder"].str.extract(r"@(\d+)$")[0].astype(float)
+    table = table[~(steps <= UNFINISHED)]
     signs = estimate.log_odds(table[list(estimate.FACTORS)].to_numpy())
     inputs = np.column_stack([np.ones(len(table)), signs])
     right, encoders = table["right"].to_numpy(), table["encoder"].to_numpy()
@@ -113,9 +116,7 @@ def fitted(table: pd.DataFrame) -> str:
     for one in np.unique(encoders):
         out = encoders == one
         middle[out] = inputs[out] @ _factors(inputs[~out], right[~out], weights[~out])
-    steps = table["encoder"].str.extract(r"@(\d+)$")[0].astype(float)
-    whole = ~(steps <= UNFINISHED).to_numpy()
-    low = _line(middle[whole], estimate.log_odds(right[whole]), weights[whole])
+    low = _line(middle, estimate.log_odds(right), weights)
     off = np.abs(estimate.share_of(middle) - right)
     return (
         f"{len(table)} labellings: intercept and {', '.join(estimate.FACTORS)} "
@@ -132,8 +133,7 @@ def _factors(inputs: np.ndarray, right: np.ndarray, weights: np.ndarray) -> np.n
         off = estimate.share_of(inputs @ factors) - right
         return float((weights * np.sqrt(off**2 + SMOOTH)).mean())
 
-    start = np.array([estimate.INTERCEPT, *estimate.FACTORS.values()])
-    return minimize(loss, start, method="BFGS").x
+    return min((minimize(loss, one, method="BFGS") for one in STARTS), key=lambda one: one.fun).x
 
 
 def _line(middle: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -143,7 +143,7 @@ def _line(middle: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> np.ndar
         left = truth - line[0] - line[1] * middle
         return float((weights * np.maximum(TENTH * left, (TENTH - 1) * left)).mean())
 
-    return minimize(loss, np.array(estimate.LOW), method="Nelder-Mead").x
+    return minimize(loss, np.array(estimate.LOW), method="Nelder-Mead", options={"maxiter": 4000}).x
 
 
 if __name__ == "__main__":

@@ -26,9 +26,9 @@ Chances = npt.NDArray[np.floating[Any]]
 # Log-odds of accuracy: a number, and factors of the log-odds of each sign; and of the lower end of
 # the 90 % interval: a number, and a factor of these. Fitted by `bench/estimates.py` to folders of
 # draws from 1000, seen by other trainings of encoders than those that estimates are judged on.
-INTERCEPT = -2.05
-FACTORS = {"confidence": 0.84, "clearness": 0.47, "agreement": 0.61}
-LOW = -3.2, 1.57
+INTERCEPT = -0.06
+FACTORS = {"confidence": 0.91, "clearness": 0.18, "agreement": 0.13}
+LOW = -4.02, 1.56
 EDGE = 0.01  # shares are drawn away from 0 and 1 by so much before log-odds
 NORMAL = 1.645  # standard deviations that 90 % lie within
 TRUSTED = 0.92  # estimated accuracy from which labels are trusted
@@ -130,10 +130,13 @@ def judged(
     """Turn what was found of the images that are not stray into an estimate and a verdict.
 
     The interval reaches as low as the truth does in all but a tenth of the folders that the numbers
-    were fitted to, and lower where few images may be right by chance.
+    were fitted to, and lower where few images may be right by chance. Of two labellings one at most
+    is right on each image that they label otherwise, so that the estimate is at most what both
+    have right on average if one of them always is.
     """
     found = {"confidence": confidence, "clearness": clearness, "agreement": agreement}
     middle = INTERCEPT + sum(FACTORS[name] * log_odds(share) for name, share in found.items())
+    middle = min(middle, log_odds((1 + agreement) / 2))
     inner = drawn_in(share_of(middle))
     by_chance = NORMAL / np.sqrt(max(int((~stray).sum()), 1) * inner * (1 - inner))
     below = max(middle - (LOW[0] + LOW[1] * middle), 0.0)
