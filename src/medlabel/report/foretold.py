@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from medlabel.params import LabelFree
 from medlabel.report import style, table
-from medlabel.report.text import NONE, continued, readable
+from medlabel.report.text import MINUS, NONE, continued, readable
 
 NEAR = 0.05  # of the truth
 BAD, GOOD = 0.8, 0.95  # shares of right labels
@@ -54,7 +54,7 @@ def split(judged: pd.DataFrame, asked: LabelFree) -> tuple[pd.DataFrame, pd.Data
 
 def _ways(plain: pd.DataFrame) -> table.Table:
     rows = []
-    for labelling, own in plain.groupby("labelling", sort=False):
+    for (encoder, labelling), own in plain.groupby(["encoder", "labelling"], sort=False):
         for way, called in WAYS.items():
             if own[way].isna().all():
                 continue
@@ -67,30 +67,40 @@ def _ways(plain: pd.DataFrame) -> table.Table:
             }
             rows.append(
                 {
+                    "Encoder": readable(str(encoder)),
                     "Labels": readable(str(labelling)),
                     "Foretold by": called,
                     "Off by (points)": f"{100 * off.mean():.1f}",
                     "Within 5 points (%)": f"{100 * (off <= NEAR).mean():.0f}",
                     **shares,
-                    "Rank correlation": f"{own[way].corr(own['right'], 'spearman'):.2f}",
+                    "Rank correlation": _correlation(own[way], own["right"]),
                 }
             )
     note = (
-        f"{len(plain):,} folders and labellings. Off by: mean distance of the estimate from the "
+        f"{len(plain):,} labellings of folders. Off by: mean distance of the estimate from the "
         "share of right labels. At: within 5 points in folders with that share of the first class."
     )
     return table.Table("Accuracy without labels", note, rows)
 
 
+def _correlation(foretold: pd.Series, right: pd.Series) -> str:
+    """Return Spearman's; none where either is the same in all folders."""
+    if min(foretold.nunique(), right.nunique()) == 1:
+        return NONE
+    return f"{foretold.corr(right, 'spearman'):.2f}".replace("-", MINUS)
+
+
 def _verdicts(plain: pd.DataFrame, unnamed: pd.DataFrame) -> table.Table:
     rows = []
-    for labelling, own in plain.groupby("labelling", sort=False):
+    for (encoder, labelling), own in plain.groupby(["encoder", "labelling"], sort=False):
         bad, good = own["right"] < BAD, own["right"] > GOOD
         inside = (own["low"] <= own["right"]) & (own["right"] <= own["high"])
         doubted = own["verdict"] != "trusted"
-        others = unnamed[unnamed["labelling"] == labelling]
+        same = (unnamed["labelling"] == labelling) & (unnamed["encoder"] == encoder)
+        others = unnamed[same]
         rows.append(
             {
+                "Encoder": readable(str(encoder)),
                 "Labels": readable(str(labelling)),
                 "Folders": f"{len(own):,}",
                 "In the 90 % interval (%)": f"{100 * inside.mean():.0f}",
@@ -114,12 +124,14 @@ def draw(judged: pd.DataFrame, asked: LabelFree, targets: Sequence[Path]) -> Non
     """Draw estimates against the truth by encoder, and verdicts by the truth."""
     plain, _ = split(judged, asked)
     told = (
-        f"{len(plain):,} folders and labellings ({', '.join(map(readable, asked.judged))}), none "
-        f"with unnamed images. Grey: within 5 points. Right: verdicts by the share of right labels."
+        f"{len(plain):,} labellings of folders ({', '.join(map(readable, asked.judged))}), none "
+        f"with unnamed images. Grey: within 5 points. Right: verdicts by "
+        f"the share of right labels, and how many labellings have that."
     )
     title = f"What is known without a label: {continued(asked.title)}"
     with style.sheet(targets, BODY, title, told, phantom=asked.drawn) as figure:
-        *clouds, bars = figure.subplots(1, len(asked.encoders) + 1)
+        widths = [*[1.0] * len(asked.encoders), 1.3]
+        *clouds, bars = figure.subplots(1, len(widths), width_ratios=widths)
         low = 100 * min(plain["estimate"].min(), plain["right"].min()) - 2
         for axes, encoder in zip(clouds, asked.encoders, strict=True):
             _cloud(axes, plain[plain["encoder"] == encoder], low)
@@ -153,10 +165,11 @@ def _bars(axes: Axes, plain: pd.DataFrame) -> None:
         share = (100 * counts[verdict] / total.clip(lower=1)).to_numpy()
         axes.bar(range(len(counts)), share, bottom=below, color=colour, width=0.8)
         below += share
-    names = [
-        f"{100 * a:g}-{100 * b:g}\n{n}" for a, b, n in zip(EDGES, EDGES[1:], total, strict=False)
-    ]
+    names = [f"{100 * end:g}\n({n})" for end, n in zip(EDGES[1:], total, strict=True)]
     axes.set_xticks(range(len(counts)), names, fontsize=style.SMALL_SIZE)
     axes.set(
-        title="Verdicts", xlabel="Right labels (%), folders", ylabel="Folders (%)", ylim=(0, 100)
+        title="Verdicts (labellings)",
+        xlabel="Right labels, up to (%)",
+        ylabel="Folders (%)",
+        ylim=(0, 100),
     )

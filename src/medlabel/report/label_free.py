@@ -94,7 +94,7 @@ def _told(plain: pd.DataFrame, asked: LabelFree) -> str:
     return (
         f"{_folders(plain, asked):,} folders of {kinds}: {len(asked.encoders)} encoders x "
         f"{plain['content'].nunique()} contents x {len(asked.shares)} class shares x "
-        f"{len(asked.sizes)} sizes x {asked.draws} draws. No labelling sees a label."
+        f"{len(asked.sizes)} sizes, {asked.draws} of each sort. No labelling sees a label."
     )
 
 
@@ -167,9 +167,13 @@ def _draw_gains(
                     color=colour, label=readable(encoder),
                 )  # fmt: skip
             axes.axhline(0, color=style.BLACK, linewidth=0.6)
-            axes.set_title(f"{readable(name)}: {signed(100 * own['gain'].mean(), 1)}")
+            mean = f"mean {signed(100 * own['gain'].mean(), 1)}"
+            axes.text(0.04, 0.06, mean, transform=axes.transAxes)
+            axes.set_title(readable(name))
         for axes in panels.flat[len(others) :]:
             axes.set_axis_off()
+        for axes in panels.flat[: len(others)][-columns:]:
+            axes.tick_params(labelbottom=True)
         for axes in panels[:, 0]:
             axes.set_ylabel("Gain (points)")
         for axes in panels[-1]:
