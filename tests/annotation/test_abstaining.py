@@ -26,7 +26,7 @@ SHARES = st.floats(0, 1)
 def opinion(chances: Vectors, accuracy: float, stray: Any = None) -> Opinion:
     """Think of images what their probabilities say, and of all of them an accuracy."""
     stray = np.zeros(len(chances), bool) if stray is None else np.asarray(stray)
-    found = estimate.Estimate(accuracy, 0, 1, accuracy, accuracy, stray, "check", "")
+    found = estimate.Estimate(accuracy, 0, 1, accuracy, accuracy, accuracy, stray, "check", "")
     return Opinion(chances, margins_of(chances), found, None)  # type: ignore[arg-type]
 
 

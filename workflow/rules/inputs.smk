@@ -310,7 +310,9 @@ def inputs_of_label_free(wildcards):
             for images in asked.mixtures
             for encoder in encoders
         ],
-        "words": [LAYOUT.words(encoder, one) for encoder in encoders for one in prompts],
+        "words": [
+            LAYOUT.words(encoder, one) for encoder in encoders for one in prompts
+        ],
         "costs": asked.costs,
     }
 

@@ -76,7 +76,7 @@ def look(pixels: Pixels) -> tuple[float, ...]:
         noise - contrast,
         float(np.log(max(highest - lowest, LEAST))) - contrast,
         float(np.log(max(upper - lower, LEAST))) - contrast,
-        float(np.log(max(np.ptp(wide), LEAST))),
+        float(np.log(max(float(np.ptp(wide)), LEAST))),
     )
 
 
