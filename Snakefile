@@ -54,12 +54,12 @@ rule few_labels_all:
     localrule: True
 
 
-rule label_free_all:
+rule without_labels_all:
     input:
         [
-            LAYOUT.label_free(name, file)
-            for name in PARAMS.label_free
-            for file in LABEL_FREE_FILES
+            LAYOUT.without_labels(name, file)
+            for name in PARAMS.without_labels
+            for file in WITHOUT_LABELS_FILES
         ],
     localrule: True
 

@@ -1,11 +1,11 @@
 """Labels of random folders, right and wrong; numbers of `labels/estimate.py` fitted to them.
 
-A folder is of a random encoder, content, class share and size of an entry of `label_free`; draws
-are numbered from the entry's first. The table has the signs of labels by words and by clusters, and
-how many are right. The fit is of least absolute deviations from that share, so that folders whose
-words are wrong for a whole class, which no sign shows, do not draw all others down.
+A folder is of a random encoder, content, class share and size of an entry of `without_labels`;
+draws are numbered from the entry's first. The table has the signs of labels by words and by
+clusters, and how many are right. The fit is of least absolute deviations from that share, so that
+folders whose words are wrong for a whole class, which no sign shows, do not draw others down.
 
-    snakemake --configfile config/label_free.yaml -- label_free_all   # embeddings and words
+    snakemake --configfile config/without_labels.yaml -- without_labels_all   # embeddings and words
     python bench/estimates.py --out results/bench/estimates.csv
     python bench/estimates.py --fit results/bench/estimates.csv
 """
@@ -23,12 +23,12 @@ import pandas as pd
 from scipy.optimize import minimize
 
 from medlabel import files, layout, params
-from medlabel.evaluate import label_free
+from medlabel.evaluate import without_labels
 from medlabel.labels import estimate, evidence, methods, zeroshot
-from medlabel.params.label_free_checks import CLUSTERS
+from medlabel.params.without_labels_checks import CLUSTERS
 from medlabel.randomness import stream
 
-OVERLAY, ENTRIES = Path("config/label_free.yaml"), ("real", "phantom_kinds")
+OVERLAY, ENTRIES = Path("config/without_labels.yaml"), ("real", "phantom_kinds")
 USUAL = 3.0  # weight of folders of the default teacher and the phantom CLIP in the captions' words
 ENCODERS, WORDS = ("locked", "phantom_clip"), ("capstone", "pneumonia", "malignant")
 UNFINISHED = 6  # steps: a CLIP stopped by then is no teacher to fit to
@@ -59,19 +59,19 @@ def drawn(counts: list[int]) -> Iterator[dict[str, Any]]:
     settings = params.read([Path("params.yaml"), OVERLAY])
     where = layout.of(settings)
     for entry, count in zip(ENTRIES, counts, strict=True):
-        asked = settings.label_free[entry]
+        asked = settings.without_labels[entry]
         used = {str(one): one.name for one in asked.references}
 
         @cache
-        def seen(reference: str, content: str, entry: str = entry) -> label_free.Seen:
-            asked = settings.label_free[entry].contents[content]
+        def seen(reference: str, content: str, entry: str = entry) -> without_labels.Seen:
+            asked = settings.without_labels[entry].contents[content]
             name = params.EncoderReference.parse(reference).name
-            inputs = label_free.Inputs(
+            inputs = without_labels.Inputs(
                 {asked.images: Path(where.pool(asked.images))},
                 {(asked.images, reference): Path(where.embeddings(asked.images, name))},
                 {(reference, asked.prompts): Path(where.words(name, asked.prompts))},
             )
-            return label_free.look(inputs, reference, asked.images, asked)
+            return without_labels.look(inputs, reference, asked.images, asked)
 
         for number in range(asked.first_draw, asked.first_draw + count):
             random = stream(settings.seed, "estimates", entry, number)
@@ -85,13 +85,13 @@ def drawn(counts: list[int]) -> Iterator[dict[str, Any]]:
 
 def judged(
     settings: params.Params,
-    seen: label_free.Seen,
+    seen: without_labels.Seen,
     size: int,
     share: float,
     random: np.random.Generator,
 ) -> Iterator[dict[str, Any]]:
     """Give the signs of labels by words and by clusters, and the share of right ones."""
-    folder = label_free.drawn_folder(seen, size, share, 0.5, random)
+    folder = without_labels.drawn_folder(seen, size, share, 0.5, random)
     given = folder.images, seen.words, seen.logit_scale, seen.classes
     by_clusters = methods.fit(settings.labellings[CLUSTERS], *given).predict(folder.images)
     by_words = zeroshot.probabilities(folder.images, seen.words, seen.logit_scale)

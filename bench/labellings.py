@@ -1,4 +1,4 @@
-"""What labellings cost: seconds by labelling and number of images, for section `label_free`.
+"""What labellings cost: seconds by labelling and number of images, for section `without_labels`.
 
 python bench/labellings.py --out results/bench/labellings.csv
 """
@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from medlabel import compute, files, params
-from medlabel.evaluate import label_free
+from medlabel.evaluate.without_labels import Folder, Inputs, Seen, drawn_folder, look
 from medlabel.randomness import stream
 
 ENTRY, CONTENT, REFERENCE = "real", "chest_breast_vessel", "locked"
@@ -39,22 +39,22 @@ def main() -> None:
 def timed(data: Path) -> Iterator[dict[str, Any]]:
     """Give the seconds of every labelling and size, and of the estimate."""
     settings = params.read([Path("params.yaml")])
-    asked = settings.label_free[ENTRY]
+    asked = settings.without_labels[ENTRY]
     content = asked.contents[CONTENT]
-    inputs = label_free.Inputs(
+    inputs = Inputs(
         {content.images: data / "pools" / f"{content.images}.parquet"},
         {(content.images, REFERENCE): data / "embeddings" / content.images / "locked.parquet"},
         {(REFERENCE, content.prompts): data / "words" / "locked" / f"{content.prompts}.parquet"},
     )
-    seen = label_free.look(inputs, REFERENCE, content.images, content)
+    seen = look(inputs, REFERENCE, content.images, content)
     for size in SIZES:
-        folder = label_free.drawn_folder(seen, size, 0.5, 0.3, stream(0, "bench", size))
+        folder = drawn_folder(seen, size, 0.5, 0.3, stream(0, "bench", size))
         for name in asked.labellings:
             taken = [_seconds(seen, settings.labellings[name], folder) for _ in range(REPEATS)]
             yield {"labelling": name, "images": size, "seconds": min(taken)}
 
 
-def _seconds(seen: label_free.Seen, part: params.AnyLabelling, folder: label_free.Folder) -> float:
+def _seconds(seen: Seen, part: params.AnyLabelling, folder: Folder) -> float:
     started = time.perf_counter()
     seen.learn(part, folder.images).predict(folder.images)
     return time.perf_counter() - started

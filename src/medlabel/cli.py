@@ -51,7 +51,7 @@ STEPS = (
     results.report,
     results.metrics,
     results.few_labels,
-    results.label_free,
+    results.without_labels,
     results.retrieval,
     results.agreement,
     results.concepts,

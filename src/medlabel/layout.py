@@ -17,7 +17,7 @@ CURVE_FILES = ("scores.csv", "tables.md", "curves.svg", "curves.png")
 AGREEMENT_FILES = ("scores.csv", "tables.md", "agreement.svg", "agreement.png")
 COMPARED_FILES = ("scores.csv", "tables.md", "encoders.svg", "encoders.png")
 CONCEPT_FILES = ("scores.csv", "tables.md", "concepts.svg", "concepts.png")
-LABEL_FREE_FILES = (
+WITHOUT_LABELS_FILES = (
     "scores.csv",
     "tables.md",
     "gain.svg",
@@ -170,9 +170,9 @@ class Layout:
         """Return a result of a learning curve."""
         return f"{self.results}/few_labels/{name}/{file}"
 
-    def label_free(self, name: str, file: str) -> str:
+    def without_labels(self, name: str, file: str) -> str:
         """Return a result of labellings side by side."""
-        return f"{self.results}/label_free/{name}/{file}"
+        return f"{self.results}/without_labels/{name}/{file}"
 
     def retrieval(self, name: str, file: str) -> str:
         """Return a result of a search."""

@@ -298,9 +298,9 @@ def curve_reads(wildcards):
     )
 
 
-def inputs_of_label_free(wildcards):
+def inputs_of_without_labels(wildcards):
     """Give what labellings of folders are computed from."""
-    asked = PARAMS.label_free[wildcards.folders]
+    asked = PARAMS.without_labels[wildcards.folders]
     encoders = dict.fromkeys(one.name for one in asked.references)
     prompts = dict.fromkeys(one.prompts for one in asked.contents.values())
     return {
@@ -317,12 +317,12 @@ def inputs_of_label_free(wildcards):
     }
 
 
-def label_free_reads(wildcards):
+def without_labels_reads(wildcards):
     """Give what folders hold, and how they are labelled."""
-    asked = PARAMS.label_free[wildcards.folders]
+    asked = PARAMS.without_labels[wildcards.folders]
     return reads(
         "seed",
-        asked=part("label_free", wildcards.folders),
+        asked=part("without_labels", wildcards.folders),
         labellings={one: part("labellings", one) for one in asked.labellings},
     )
 

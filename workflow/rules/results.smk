@@ -115,26 +115,26 @@ rule few_labels:
         "medlabel {params.overlays} few_labels {wildcards.curve} 2> {log:q}"
 
 
-rule label_free:
+rule without_labels:
     input:
-        unpack(inputs_of_label_free),
+        unpack(inputs_of_without_labels),
     output:
-        [LAYOUT.label_free("{folders}", file) for file in LABEL_FREE_FILES],
+        [LAYOUT.without_labels("{folders}", file) for file in WITHOUT_LABELS_FILES],
     log:
-        LAYOUT.log("label_free", "{folders}"),
+        LAYOUT.log("without_labels", "{folders}"),
     benchmark:
-        LAYOUT.timing("label_free", "{folders}")
+        LAYOUT.timing("without_labels", "{folders}")
     conda:
         ENVIRONMENT
     resources:
         mem_mb=2000,
         runtime=60,
     params:
-        code=code("evaluate.label_free", "report.label_free"),
+        code=code("evaluate.without_labels", "report.without_labels"),
         overlays=overlays,
-        reads=label_free_reads,
+        reads=without_labels_reads,
     shell:
-        "medlabel {params.overlays} label_free {wildcards.folders} 2> {log:q}"
+        "medlabel {params.overlays} without_labels {wildcards.folders} 2> {log:q}"
 
 
 rule retrieval:

@@ -68,17 +68,17 @@ def few_labels(
     drawing.write(params, name, found, Path(layout.curve(name, "")))
 
 
-def label_free(
-    name: Annotated[str, typer.Argument(help="An entry of label_free in params.yaml.")],
+def without_labels(
+    name: Annotated[str, typer.Argument(help="An entry of without_labels in params.yaml.")],
 ) -> None:
     """Label folders without a label in every way, and draw how right that is and is said to be."""
     import pandas as pd
 
-    from medlabel.evaluate import label_free as labelling
-    from medlabel.report import label_free as drawing
+    from medlabel.evaluate import without_labels as labelling
+    from medlabel.report import without_labels as drawing
 
     params, layout = State.both()
-    asked = chosen(name, params.label_free, "label_free")
+    asked = chosen(name, params.without_labels, "without_labels")
     used = {str(one): one.name for one in asked.references}
     inputs = labelling.Inputs(
         {one: Path(layout.pool(one)) for one in asked.mixtures},
@@ -95,7 +95,7 @@ def label_free(
     )
     found = labelling.compute(inputs, asked, params.labellings, params.seed)
     costs = pd.read_csv(asked.costs)
-    drawing.write(params, name, found, costs, Path(layout.label_free(name, "")))
+    drawing.write(params, name, found, costs, Path(layout.without_labels(name, "")))
 
 
 def retrieval(

@@ -22,7 +22,6 @@ from medlabel.params.encoders import (
 )
 from medlabel.params.few_labels import FewLabels
 from medlabel.params.generation import Generation
-from medlabel.params.label_free import LabelFree
 from medlabel.params.labellings import (
     Anchored,
     AnyLabelling,
@@ -48,6 +47,7 @@ from medlabel.params.recipes import Augmentation, Distillation, Recipe, Start
 from medlabel.params.retrieval import Retrieval
 from medlabel.params.segmentation import Segmentation
 from medlabel.params.studies import TRUE, Cell, Trained, blocks, varying
+from medlabel.params.without_labels import WithoutLabels
 
 __all__ = [
     "TRUE",
@@ -72,7 +72,6 @@ __all__ = [
     "FewLabels",
     "Generation",
     "Head",
-    "LabelFree",
     "Labelled",
     "Labelling",
     "Learner",
@@ -98,6 +97,7 @@ __all__ = [
     "TransClip",
     "Turtle",
     "Vote",
+    "WithoutLabels",
     "ZeroShot",
     "blocks",
     "check",

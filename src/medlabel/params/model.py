@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from medlabel.data import catalogue
-from medlabel.params import checks, label_free_checks
+from medlabel.params import checks, without_labels_checks
 from medlabel.params.agreement import Agreement
 from medlabel.params.base import Name, Section, extending
 from medlabel.params.compared import Compared
@@ -23,7 +23,6 @@ from medlabel.params.encoders import (
 )
 from medlabel.params.few_labels import FewLabels
 from medlabel.params.generation import Generation
-from medlabel.params.label_free import LabelFree
 from medlabel.params.labellings import AnyLabelling
 from medlabel.params.many_sets import ManySets
 from medlabel.params.mixtures import Mixture
@@ -40,6 +39,7 @@ from medlabel.params.studies import (
     blocks,
     combinations,
 )
+from medlabel.params.without_labels import WithoutLabels
 
 
 class TrainingSettings(Section):
@@ -121,7 +121,7 @@ class Params(Section):
     few_labels: Annotated[dict[Name, FewLabels], extending("title")] = Field(
         description="What a few true labels are worth, beside labels that take none."
     )
-    label_free: Annotated[dict[Name, LabelFree], extending("title")] = Field(
+    without_labels: Annotated[dict[Name, WithoutLabels], extending("title")] = Field(
         description="Labellings side by side on folders without a label."
     )
     retrieval: Annotated[dict[Name, Retrieval], extending("title")] = Field(
@@ -152,7 +152,7 @@ class Params(Section):
     @model_validator(mode="after")
     def _agree(self) -> Self:
         checks.check(self)
-        label_free_checks.check(self)
+        without_labels_checks.check(self)
         return self
 
     def with_sources(self, trained: Trained, above: tuple[str, ...] = ()) -> list[Trained]:
@@ -309,7 +309,7 @@ class Params(Section):
             (("", one.references) for one in self.many_sets.values()),
             (
                 (images, one.references)
-                for one in self.label_free.values()
+                for one in self.without_labels.values()
                 for images in one.mixtures
             ),
         )

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from medlabel.params import LabelFree
+from medlabel.params import WithoutLabels
 from medlabel.report import style, table
 from medlabel.report.text import MINUS, NONE, continued, readable
 
@@ -31,21 +31,21 @@ PREVALENT = (0.05, 0.2, 0.5)
 BODY = 66.0  # mm
 
 
-def tables(judged: pd.DataFrame, asked: LabelFree) -> list[table.Table]:
+def tables(judged: pd.DataFrame, asked: WithoutLabels) -> list[table.Table]:
     """Return tables of estimates beside their rivals, and of verdicts.
 
     Parameters
     ----------
     judged
-        Rows of `medlabel.evaluate.label_free.compute` that have an estimate.
+        Rows of `medlabel.evaluate.without_labels.compute` that have an estimate.
     asked
-        Their entry of `label_free`.
+        Their entry of `without_labels`.
     """
     plain, unnamed = split(judged, asked)
     return [_ways(plain), _verdicts(plain, unnamed)]
 
 
-def split(judged: pd.DataFrame, asked: LabelFree) -> tuple[pd.DataFrame, pd.DataFrame]:
+def split(judged: pd.DataFrame, asked: WithoutLabels) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return folders of named classes alone, and those with images that no name stands for."""
     some = [name for name, content in asked.contents.items() if content.unnamed]
     chosen = judged["content"].isin(some)
@@ -120,7 +120,7 @@ def _share(values: pd.Series) -> str:
     return f"{100 * values.mean():.1f}" if len(values) else NONE
 
 
-def draw(judged: pd.DataFrame, asked: LabelFree, targets: Sequence[Path]) -> None:
+def draw(judged: pd.DataFrame, asked: WithoutLabels, targets: Sequence[Path]) -> None:
     """Draw estimates against the truth by encoder, and verdicts by the truth."""
     plain, _ = split(judged, asked)
     told = (

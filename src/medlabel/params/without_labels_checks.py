@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medlabel.params.checks import check_encoder, require
-from medlabel.params.label_free import Content, LabelFree
+from medlabel.params.without_labels import Content, WithoutLabels
 
 if TYPE_CHECKING:
     from medlabel.params.model import Params
@@ -21,8 +21,8 @@ def check(params: Params) -> None:
     ValueError
         Naming the first key that does not agree, what was given and what is allowed.
     """
-    for name, compared in params.label_free.items():
-        where = f"label_free.{name}"
+    for name, compared in params.without_labels.items():
+        where = f"without_labels.{name}"
         _check_encoders(params, where, compared)
         _check_labellings(params, where, compared)
         for key, content in compared.contents.items():
@@ -41,7 +41,7 @@ def check(params: Params) -> None:
                     require(one, known, f"{where}.source: {compared.source} lacks a class")
 
 
-def _check_encoders(params: Params, where: str, compared: LabelFree) -> None:
+def _check_encoders(params: Params, where: str, compared: WithoutLabels) -> None:
     try:
         references = compared.references
     except ValueError as error:
@@ -50,7 +50,7 @@ def _check_encoders(params: Params, where: str, compared: LabelFree) -> None:
         check_encoder(params, f"{where}.encoders", reference)
 
 
-def _check_labellings(params: Params, where: str, compared: LabelFree) -> None:
+def _check_labellings(params: Params, where: str, compared: WithoutLabels) -> None:
     for labelling in compared.labellings:
         require(labelling, params.labellings, f"{where}.labellings")
         part = params.labellings[labelling]

@@ -24,9 +24,9 @@ from medlabel.data.vectors import Vectors
 from medlabel.evaluate import foretold
 from medlabel.labels import estimate, evidence, methods, zeroshot
 from medlabel.labels.evidence import Labeller
-from medlabel.params import AnyLabelling, LabelFree
-from medlabel.params.label_free import Content
-from medlabel.params.label_free_checks import CLUSTERS
+from medlabel.params import AnyLabelling, WithoutLabels
+from medlabel.params.without_labels import Content
+from medlabel.params.without_labels_checks import CLUSTERS
 from medlabel.randomness import stream
 
 Truth = npt.NDArray[np.intp]
@@ -117,7 +117,7 @@ class Folder:
 
 
 def compute(
-    inputs: Inputs, asked: LabelFree, parts: Mapping[str, AnyLabelling], seed: int
+    inputs: Inputs, asked: WithoutLabels, parts: Mapping[str, AnyLabelling], seed: int
 ) -> pd.DataFrame:
     """Label every folder in every way.
 
@@ -162,7 +162,7 @@ def compute(
 
 def _of_content(
     inputs: Inputs,
-    asked: LabelFree,
+    asked: WithoutLabels,
     parts: Mapping[str, AnyLabelling],
     seed: int,
     reference: str,

@@ -10,12 +10,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from medlabel import files
-from medlabel.layout import LABEL_FREE_FILES
-from medlabel.params import LabelFree, Params
+from medlabel.layout import WITHOUT_LABELS_FILES
+from medlabel.params import Params, WithoutLabels
 from medlabel.report import foretold, style, table
 from medlabel.report.text import NONE, readable, signed
 
-SCORES, TABLES, *FIGURES = LABEL_FREE_FILES
+SCORES, TABLES, *FIGURES = WITHOUT_LABELS_FILES
 FOLDER = ["encoder", "content", "size", "share", "draw"]
 POINT = 0.01
 ROWS, PANEL = 2, 42.0  # of panels, mm each
@@ -36,15 +36,15 @@ def write(params: Params, name: str, found: pd.DataFrame, costs: pd.DataFrame, t
     Parameters
     ----------
     params
-        Of `name` in `label_free`.
+        Of `name` in `without_labels`.
     found
-        As `medlabel.evaluate.label_free.compute` returns it.
+        As `medlabel.evaluate.without_labels.compute` returns it.
     costs
         Seconds by labelling and number of images: ``labelling``, ``images``, ``seconds``.
     to
-        Folder to write `LABEL_FREE_FILES` into.
+        Folder to write `WITHOUT_LABELS_FILES` into.
     """
-    asked = params.label_free[name]
+    asked = params.without_labels[name]
     with files.replacing(to / SCORES) as partial:
         found.to_csv(partial, index=False, float_format="%.5g", lineterminator="\n")
     plain = compared(found, asked)
@@ -63,7 +63,7 @@ def write(params: Params, name: str, found: pd.DataFrame, costs: pd.DataFrame, t
     foretold.draw(judged, asked, estimates)
 
 
-def compared(found: pd.DataFrame, asked: LabelFree) -> pd.DataFrame:
+def compared(found: pd.DataFrame, asked: WithoutLabels) -> pd.DataFrame:
     """Leave folders without unnamed images; add ranks, and gains over the first labelling.
 
     Returns
@@ -85,11 +85,11 @@ def _ranks(plain: pd.DataFrame) -> pd.Series:
     return plain.groupby("labelling")["rank"].mean().sort_values()
 
 
-def _folders(plain: pd.DataFrame, asked: LabelFree) -> int:
+def _folders(plain: pd.DataFrame, asked: WithoutLabels) -> int:
     return len(plain) // len(asked.labellings)
 
 
-def _told(plain: pd.DataFrame, asked: LabelFree) -> str:
+def _told(plain: pd.DataFrame, asked: WithoutLabels) -> str:
     kinds = "drawn images (PHANTOMS)" if asked.drawn else "real images"
     return (
         f"{_folders(plain, asked):,} folders of {kinds}: {len(asked.encoders)} encoders x "
@@ -98,7 +98,7 @@ def _told(plain: pd.DataFrame, asked: LabelFree) -> str:
     )
 
 
-def _table(plain: pd.DataFrame, asked: LabelFree, costs: pd.DataFrame) -> table.Table:
+def _table(plain: pd.DataFrame, asked: WithoutLabels, costs: pd.DataFrame) -> table.Table:
     rows = []
     refused = plain["verdict"] == "refused" if "verdict" in plain else plain["gain"] > np.inf
     largest = costs[costs["images"] == costs["images"].max()].set_index("labelling")["seconds"]
@@ -131,7 +131,7 @@ def _table(plain: pd.DataFrame, asked: LabelFree, costs: pd.DataFrame) -> table.
     return table.Table("Labellings", note, rows)
 
 
-def _by_content(plain: pd.DataFrame, asked: LabelFree, order: Sequence[str]) -> table.Table:
+def _by_content(plain: pd.DataFrame, asked: WithoutLabels, order: Sequence[str]) -> table.Table:
     means = plain.groupby(["encoder", "content", "labelling"])["right"].mean()
     rows = [
         {
@@ -147,7 +147,7 @@ def _by_content(plain: pd.DataFrame, asked: LabelFree, order: Sequence[str]) -> 
 
 
 def _draw_gains(
-    plain: pd.DataFrame, asked: LabelFree, order: Sequence[str], targets: Sequence[Path]
+    plain: pd.DataFrame, asked: WithoutLabels, order: Sequence[str], targets: Sequence[Path]
 ) -> None:
     others = [one for one in order if one != asked.labellings[0]]
     columns = -(-len(others) // ROWS)
@@ -182,7 +182,7 @@ def _draw_gains(
 
 
 def _draw_shares(
-    plain: pd.DataFrame, asked: LabelFree, order: Sequence[str], targets: Sequence[Path]
+    plain: pd.DataFrame, asked: WithoutLabels, order: Sequence[str], targets: Sequence[Path]
 ) -> None:
     first = asked.labellings[0]
     best = [first, *[one for one in order if one != first][: LINES - 1]]
@@ -201,7 +201,7 @@ def _draw_shares(
         style.legend(figure, LINES)
 
 
-def _shares(axes: Axes, own: pd.DataFrame, best: Sequence[str], asked: LabelFree) -> None:
+def _shares(axes: Axes, own: pd.DataFrame, best: Sequence[str], asked: WithoutLabels) -> None:
     for name, (colour, marker) in zip(best, LOOKS, strict=False):
         means = own[own["labelling"] == name].groupby("share")["right"].mean()
         axes.plot(

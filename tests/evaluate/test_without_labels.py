@@ -11,10 +11,10 @@ import pytest
 
 from medlabel import files, params
 from medlabel.data import vectors
-from medlabel.evaluate import foretold, label_free
-from medlabel.layout import LABEL_FREE_FILES
+from medlabel.evaluate import foretold, without_labels
+from medlabel.layout import WITHOUT_LABELS_FILES
 from medlabel.report import foretold as drawn
-from medlabel.report import label_free as drawing
+from medlabel.report import without_labels as drawing
 from tests.labels.world import folder
 
 REFERENCE = "tiny"
@@ -46,12 +46,12 @@ ASKED = {
 
 
 @pytest.fixture
-def asked() -> params.LabelFree:
-    return params.LabelFree.model_validate(ASKED)
+def asked() -> params.WithoutLabels:
+    return params.WithoutLabels.model_validate(ASKED)
 
 
 @pytest.fixture
-def inputs(tmp_path: Path) -> label_free.Inputs:
+def inputs(tmp_path: Path) -> without_labels.Inputs:
     images, words, truth = folder([TRAIN + TEST] * 3, error=0.2)
     order = np.argsort(truth, kind="stable")
     rows = [
@@ -70,7 +70,7 @@ def inputs(tmp_path: Path) -> label_free.Inputs:
     names = pd.DataFrame({"class": ["a", "b"]})
     table = vectors.with_vectors(names, {REFERENCE: words[:2]}, {"logit_scale": {REFERENCE: 20.0}})
     pq.write_table(table, tmp_path / "words.parquet")
-    return label_free.Inputs(
+    return without_labels.Inputs(
         {"kinds": tmp_path / "pool.parquet"},
         {("kinds", REFERENCE): tmp_path / "embeddings.parquet"},
         {(REFERENCE, "plain"): tmp_path / "words.parquet"},
@@ -79,12 +79,12 @@ def inputs(tmp_path: Path) -> label_free.Inputs:
 
 @pytest.fixture
 def found(
-    inputs: label_free.Inputs, asked: params.LabelFree, default_params: params.Params
+    inputs: without_labels.Inputs, asked: params.WithoutLabels, default_params: params.Params
 ) -> pd.DataFrame:
-    return label_free.compute(inputs, asked, default_params.labellings, 7)
+    return without_labels.compute(inputs, asked, default_params.labellings, 7)
 
 
-def test_a_row_a_folder_and_labelling(found: pd.DataFrame, asked: params.LabelFree) -> None:
+def test_a_row_a_folder_and_labelling(found: pd.DataFrame, asked: params.WithoutLabels) -> None:
     assert len(found) == 2 * 2 * 2 * 3
     assert not found.duplicated([*drawing.FOLDER, "labelling"]).any()
     assert (found["draw"] == 5).all()
@@ -107,11 +107,11 @@ def test_images_of_an_unnamed_kind_are_no_part_of_accuracy(found: pd.DataFrame) 
 
 
 def test_other_draws_are_other_folders(
-    inputs: label_free.Inputs, asked: params.LabelFree, default_params: params.Params
+    inputs: without_labels.Inputs, asked: params.WithoutLabels, default_params: params.Params
 ) -> None:
-    seen = label_free.look(inputs, REFERENCE, "kinds", asked.contents["two"])
+    seen = without_labels.look(inputs, REFERENCE, "kinds", asked.contents["two"])
     one, same, other = (
-        label_free.drawn_folder(seen, 20, 0.2, 0.3, np.random.default_rng(seed))
+        without_labels.drawn_folder(seen, 20, 0.2, 0.3, np.random.default_rng(seed))
         for seed in (1, 1, 2)
     )
     assert np.array_equal(one.images, same.images)
@@ -120,19 +120,19 @@ def test_other_draws_are_other_folders(
 
 
 def test_figures_and_tables(
-    found: pd.DataFrame, asked: params.LabelFree, default_params: params.Params, tmp_path: Path
+    found: pd.DataFrame, asked: params.WithoutLabels, default_params: params.Params, tmp_path: Path
 ) -> None:
-    every = default_params.model_copy(update={"label_free": {"tiny": asked}})
+    every = default_params.model_copy(update={"without_labels": {"tiny": asked}})
     costs = pd.DataFrame({"labelling": ["zeroshot"], "images": [500], "seconds": [0.5]})
     drawing.write(every, "tiny", found, costs, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} >= set(LABEL_FREE_FILES)
+    assert {path.name for path in tmp_path.iterdir()} >= set(WITHOUT_LABELS_FILES)
     text = (tmp_path / "tables.md").read_text()
     assert "4 folders of real images" in text  # those with unnamed images stand apart
     assert "| nuclear norm |" in text
     assert "0.50" in text
 
 
-def test_ranks_are_among_the_labellings_of_a_folder(asked: params.LabelFree) -> None:
+def test_ranks_are_among_the_labellings_of_a_folder(asked: params.WithoutLabels) -> None:
     place = {"encoder": "e", "content": "two", "size": 1, "draw": 0}
     rows = [
         {**place, "share": share, "labelling": name, "right": right}
@@ -165,7 +165,7 @@ def test_certain_and_balanced_labels_have_the_largest_nuclear_norm() -> None:
     assert np.isnan(foretold.rivals(alone, None)["atc"])
 
 
-def test_verdicts_are_counted_by_the_truth(asked: params.LabelFree) -> None:
+def test_verdicts_are_counted_by_the_truth(asked: params.WithoutLabels) -> None:
     rows = pd.DataFrame(
         {
             "encoder": "e", "content": "two", "share": 0.5, "labelling": "clusters",
@@ -194,4 +194,4 @@ def test_verdicts_are_counted_by_the_truth(asked: params.LabelFree) -> None:
 def test_contents_that_say_nothing_are_refused(key: str, given: object, said: str) -> None:
     contents = {"two": {**CONTENTS["two"], key: given}}
     with pytest.raises(ValueError, match=said):
-        params.LabelFree.model_validate({**ASKED, "contents": contents})
+        params.WithoutLabels.model_validate({**ASKED, "contents": contents})

@@ -32,7 +32,7 @@ class Content(Section):
         return self
 
 
-class LabelFree(Part):
+class WithoutLabels(Part):
     """Labellings x encoders x contents x class shares x sizes."""
 
     title: str = Field(min_length=1, description="What is compared, in a few words.")
