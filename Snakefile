@@ -54,6 +54,16 @@ rule few_labels_all:
     localrule: True
 
 
+rule without_labels_all:
+    input:
+        [
+            LAYOUT.without_labels(name, file)
+            for name in PARAMS.without_labels
+            for file in WITHOUT_LABELS_FILES
+        ],
+    localrule: True
+
+
 rule retrieval_all:
     input:
         [

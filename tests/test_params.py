@@ -213,6 +213,30 @@ def test_overlays_are_valid(overlay: Path) -> None:
         ("few_labels.kinds.encoder=eye", "few_labels.kinds.encoder: 'eye' given, one of locked, "),
         ("few_labels.kinds.encoder=a@b@c", "few_labels.kinds.encoder: 'a@b@c' given, such as phan"),
         (
+            "without_labels.real.encoders=[eye]",
+            "without_labels.real.encoders: 'eye' given, one of locked, ",
+        ),
+        (
+            "without_labels.real.labellings=[zeroshot]",
+            "without_labels.real.labellings: estimates take their view: 'clusters' given, one of",
+        ),
+        (
+            "without_labels.real.labellings=[zeroshot, weighed, clusters]",
+            "without_labels.real.labellings: weighed given, one without space and weigh allowed",
+        ),
+        (
+            "without_labels.real.contents.chest_breast.classes={chest: [brain], breast: [benign]}",
+            "without_labels.real.contents.chest_breast.classes: 'brain' given, one of normal, ",
+        ),
+        (
+            "without_labels.real.source=phantom_kinds",
+            "without_labels.real.source: phantom_kinds lacks a class: 'normal' given, one of",
+        ),
+        (
+            "without_labels.real.contents.chest_breast.images=phantom_sets",
+            "without_labels.real: a name that begins with phantom_ is required for entries whose",
+        ),
+        (
             "generation.real.images=phantom_kinds",
             "generation.real.images: phantom_kinds given, a mixture of the classes and the size of",
         ),

@@ -52,6 +52,7 @@ STEPS = (
     results.report,
     results.metrics,
     results.few_labels,
+    results.without_labels,
     results.retrieval,
     results.agreement,
     results.concepts,

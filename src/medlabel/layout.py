@@ -17,6 +17,16 @@ CURVE_FILES = ("scores.csv", "tables.md", "curves.svg", "curves.png")
 AGREEMENT_FILES = ("scores.csv", "tables.md", "agreement.svg", "agreement.png")
 COMPARED_FILES = ("scores.csv", "tables.md", "encoders.svg", "encoders.png")
 CONCEPT_FILES = ("scores.csv", "tables.md", "concepts.svg", "concepts.png")
+WITHOUT_LABELS_FILES = (
+    "scores.csv",
+    "tables.md",
+    "gain.svg",
+    "gain.png",
+    "shares.svg",
+    "shares.png",
+    "estimates.svg",
+    "estimates.png",
+)
 MANY_SETS_FILES = (
     "scores.csv",
     "tables.md",
@@ -159,6 +169,10 @@ class Layout:
     def curve(self, name: str, file: str) -> str:
         """Return a result of a learning curve."""
         return f"{self.results}/few_labels/{name}/{file}"
+
+    def without_labels(self, name: str, file: str) -> str:
+        """Return a result of labellings side by side."""
+        return f"{self.results}/without_labels/{name}/{file}"
 
     def retrieval(self, name: str, file: str) -> str:
         """Return a result of a search."""

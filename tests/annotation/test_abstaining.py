@@ -26,7 +26,7 @@ SHARES = st.floats(0, 1)
 def opinion(chances: Vectors, accuracy: float, stray: Any = None) -> Opinion:
     """Think of images what their probabilities say, and of all of them an accuracy."""
     stray = np.zeros(len(chances), bool) if stray is None else np.asarray(stray)
-    found = estimate.Estimate(accuracy, 0, 1, accuracy, accuracy, stray, "check", "")
+    found = estimate.Estimate(accuracy, 0, 1, accuracy, accuracy, accuracy, stray, "check", "")
     return Opinion(chances, np.ones(len(chances)), margins_of(chances), found, None)  # type: ignore[arg-type]
 
 
@@ -106,7 +106,7 @@ def test_a_precision_that_is_none_is_told_in_a_line(text: str, message: str) -> 
 @pytest.fixture
 def half_sure(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let labels be thought right in three of four images, and the surest ones more often."""
-    found = estimate.judged(0.99, 0.99, np.zeros(3, bool))
+    found = estimate.judged(0.99, 0.99, 0.99, np.zeros(3, bool))
     monkeypatch.setattr(estimate, "estimate", lambda *_: found)
     chances = np.array([[0.999, 0.001], [0.4, 0.6], [0.1, 0.9]], np.float32)
     monkeypatch.setattr(abstaining, "calibrated", lambda *_: chances.max(axis=1))

@@ -44,7 +44,7 @@ def table(tmp_path: Path) -> pd.DataFrame:
     digests = [f"{number:064x}" for number in range(5)]
     embedded: Any = Embedded(found, digests, np.zeros((5, 2), np.float32), None, 5)
     chances = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.6, 0.4], [0.5, 0.5]], np.float32)
-    right = judged(1.0, 1.0, np.zeros(5, bool))
+    right = judged(1.0, 1.0, 1.0, np.zeros(5, bool))
     opinion = Opinion(chances, np.ones(5), np.arange(5.0), right, Mock())
     groups = grouping.find(np.eye(5, dtype=np.float32), digests, chances)
     built = tables.build(embedded, opinion, groups, CLASSES)

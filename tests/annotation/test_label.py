@@ -425,7 +425,7 @@ def thought(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Let the labels be thought as right as a share says, and some images to fit no class."""
 
     def think(share: float, stray: Sequence[bool] = (False, False, False)) -> None:
-        found = estimate.judged(share, share, np.array(stray))
+        found = estimate.judged(share, share, share, np.array(stray))
         for name in ("estimate", "of_views"):
             monkeypatch.setattr(estimate, name, lambda *_: found)
 
@@ -494,7 +494,7 @@ def test_words_that_the_teacher_never_heard_are_not_trusted(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Clusters follow such words into the error together, and agree."""
-    sure = replace(estimate.judged(1.0, 1.0, np.zeros(3, bool)), verdict="trusted")
+    sure = replace(estimate.judged(1.0, 1.0, 1.0, np.zeros(3, bool)), verdict="trusted")
     monkeypatch.setattr(estimate, "estimate", lambda *_: sure)
     caplog.set_level(logging.INFO, logger="medlabel")
     run()
@@ -661,7 +661,7 @@ def test_images_of_two_sources_are_not_trusted(
 def test_sentences_under_the_wrong_name_are_not_trusted(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    sure = replace(estimate.judged(1.0, 1.0, np.zeros(3, bool)), verdict="trusted")
+    sure = replace(estimate.judged(1.0, 1.0, 1.0, np.zeros(3, bool)), verdict="trusted")
     monkeypatch.setattr(estimate, "estimate", lambda *_: sure)
     monkeypatch.setattr(naming, "swapped", lambda *_: ("chest", "retina"))
     run()
@@ -710,7 +710,7 @@ def test_sentences_are_weighed_if_asked_for(
 def test_images_that_a_person_checked_decide_where_they_can(
     right: int, checked: int, before: str, after: str
 ) -> None:
-    found = replace(estimate.judged(0.9, 0.9, np.zeros(99, bool)), verdict=before)
+    found = replace(estimate.judged(0.9, 0.9, 0.9, np.zeros(99, bool)), verdict=before)
     opinion = labelling.Opinion(np.ones((99, 2)) / 2, np.ones(99), np.zeros(99), found, None)
     judged = labelling.checked(opinion, corrections.Accuracy.of(right, checked))
     assert judged.estimate.verdict == after

@@ -40,6 +40,7 @@ def test_contrast_blur_and_noise_are_told_apart(image: np.ndarray) -> None:
     plain = named(image)
     wide = image.astype(np.float32)
     faint = named(np.uint8(np.rint(wide.mean() + 0.5 * (wide - wide.mean()))))
+    assert faint["grey range"] == pytest.approx(plain["grey range"] - np.log(2), abs=0.02)
     assert faint["contrast"] == pytest.approx(plain["contrast"] - np.log(2), abs=0.02)
     blurred = named(np.uint8(gaussian_filter(wide, 1.5)))
     assert blurred["sharpness"] < plain["sharpness"] - 0.3

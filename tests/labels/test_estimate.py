@@ -39,10 +39,12 @@ def test_words_that_mean_nothing_are_refused() -> None:
 def test_more_of_either_sign_never_lowers_the_estimate() -> None:
     none = np.zeros(9, np.bool_)
     for steps in (np.linspace(0.3, 1, 8), np.linspace(0, 1, 8)):
-        sure = [estimate.judged(one, 0.9, none).accuracy for one in steps]
-        agreed = [estimate.judged(0.9, one, none).accuracy for one in steps]
-        assert sure == sorted(sure)
-        assert agreed == sorted(agreed)
+        for place in range(3):
+            signs = [[0.9] * place + [one] + [0.9] * (2 - place) for one in steps]
+            found = [estimate.judged(*three, none) for three in signs]
+            assert [one.accuracy for one in found] == sorted(one.accuracy for one in found)
+            assert [one.low for one in found] == sorted(one.low for one in found)
+            assert all(one.low <= one.accuracy <= one.high for one in found)
 
 
 def test_labels_that_words_and_clusters_speak_against_are_doubted() -> None:

@@ -51,6 +51,7 @@ AGREEMENT_FILES = layout.AGREEMENT_FILES
 COMPARED_FILES = layout.COMPARED_FILES
 CONCEPT_FILES = layout.CONCEPT_FILES
 CURVE_FILES = layout.CURVE_FILES
+WITHOUT_LABELS_FILES = layout.WITHOUT_LABELS_FILES
 MANY_SETS_FILES = layout.MANY_SETS_FILES
 GENERATED_FILES = layout.GENERATED_FILES
 GENERATION_FILES = layout.GENERATION_FILES
@@ -90,6 +91,7 @@ wildcard_constraints:
     curve=r"[a-z0-9_]+",
     dataset=r"[a-z0-9]+",
     encoder=r"[a-z0-9_]+",
+    folders=r"[a-z0-9_]+",
     generator=r"[a-z0-9_]+",
     images=r"[a-z0-9_.]+",
     labels=r"[A-Za-z0-9_.@+]+",

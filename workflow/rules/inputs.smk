@@ -308,6 +308,35 @@ def curve_reads(wildcards):
     )
 
 
+def inputs_of_without_labels(wildcards):
+    """Give what labellings of folders are computed from."""
+    asked = PARAMS.without_labels[wildcards.folders]
+    encoders = dict.fromkeys(one.name for one in asked.references)
+    prompts = dict.fromkeys(one.prompts for one in asked.contents.values())
+    return {
+        "pools": [LAYOUT.pool(one) for one in asked.mixtures],
+        "embeddings": [
+            LAYOUT.embeddings(images, encoder)
+            for images in asked.mixtures
+            for encoder in encoders
+        ],
+        "words": [
+            LAYOUT.words(encoder, one) for encoder in encoders for one in prompts
+        ],
+        "costs": asked.costs,
+    }
+
+
+def without_labels_reads(wildcards):
+    """Give what folders hold, and how they are labelled."""
+    asked = PARAMS.without_labels[wildcards.folders]
+    return reads(
+        "seed",
+        asked=part("without_labels", wildcards.folders),
+        labellings={one: part("labellings", one) for one in asked.labellings},
+    )
+
+
 def searched(section, name):
     """Give an entry of retrieval or concepts, and its images."""
     asked = getattr(PARAMS, section)[name]

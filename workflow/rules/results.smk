@@ -115,6 +115,28 @@ rule few_labels:
         "medlabel {params.overlays} few_labels {wildcards.curve} 2> {log:q}"
 
 
+rule without_labels:
+    input:
+        unpack(inputs_of_without_labels),
+    output:
+        [LAYOUT.without_labels("{folders}", file) for file in WITHOUT_LABELS_FILES],
+    log:
+        LAYOUT.log("without_labels", "{folders}"),
+    benchmark:
+        LAYOUT.timing("without_labels", "{folders}")
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        code=code("evaluate.without_labels", "report.without_labels"),
+        overlays=overlays,
+        reads=without_labels_reads,
+    shell:
+        "medlabel {params.overlays} without_labels {wildcards.folders} 2> {log:q}"
+
+
 rule retrieval:
     input:
         unpack(inputs_of_search("retrieval")),

@@ -25,11 +25,12 @@ NAMES = (
     "grain",
     "range",
     "quartiles",
+    "grey range",
 )
 # Names, those that may tell a source, and what a scale of grey levels leaves as it is, by which
 # contrast is foretold: for `medlabel.labels.sources.measured`.
 UNSCALED = ("sharpness", "brightness", "grain", "range", "quartiles")
-COLUMNS = NAMES, NAMES[:7], {"contrast": UNSCALED}
+COLUMNS = NAMES, (*NAMES[:7], "grey range"), {"contrast": UNSCALED}
 
 
 def look(pixels: Pixels) -> tuple[float, ...]:
@@ -49,7 +50,8 @@ def look(pixels: Pixels) -> tuple[float, ...]:
         standard deviation, of the Laplacian's standard deviation over it, and of the noise
         (Immerkær, *Computer Vision and Image Understanding* 64:300, 1996). Brightness is the mean;
         grain, range and quartiles are logarithms over the standard deviation, of the noise, from
-        the 1st to the 99th percentile, and from the 25th to the 75th.
+        the 1st to the 99th percentile, and from the 25th to the 75th. Grey range is the logarithm
+        from the darkest to the brightest: images of one export are often spread over all levels.
     """
     height, width = pixels.shape[:2]
     step = max(1, max(height, width) // EDGE)
@@ -74,6 +76,7 @@ def look(pixels: Pixels) -> tuple[float, ...]:
         noise - contrast,
         float(np.log(max(highest - lowest, LEAST))) - contrast,
         float(np.log(max(upper - lower, LEAST))) - contrast,
+        float(np.log(max(float(np.ptp(wide)), LEAST))),
     )
 
 

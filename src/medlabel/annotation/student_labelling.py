@@ -87,6 +87,7 @@ def opinion(chances: Vectors) -> ByStudent:
         low=nothing,
         high=nothing,
         confidence=float(chances.max(axis=1).mean()),
+        clearness=nothing,
         agreement=nothing,
         stray=np.zeros(len(chances), bool),
         verdict="check",

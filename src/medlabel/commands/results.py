@@ -68,6 +68,36 @@ def few_labels(
     drawing.write(params, name, found, Path(layout.curve(name, "")))
 
 
+def without_labels(
+    name: Annotated[str, typer.Argument(help="An entry of without_labels in params.yaml.")],
+) -> None:
+    """Label folders without a label in every way, and draw how right that is and is said to be."""
+    import pandas as pd
+
+    from medlabel.evaluate import without_labels as labelling
+    from medlabel.report import without_labels as drawing
+
+    params, layout = State.both()
+    asked = chosen(name, params.without_labels, "without_labels")
+    used = {str(one): one.name for one in asked.references}
+    inputs = labelling.Inputs(
+        {one: Path(layout.pool(one)) for one in asked.mixtures},
+        {
+            (images, reference): Path(layout.embeddings(images, encoder))
+            for images in asked.mixtures
+            for reference, encoder in used.items()
+        },
+        {
+            (reference, content.prompts): Path(layout.words(encoder, content.prompts))
+            for reference, encoder in used.items()
+            for content in asked.contents.values()
+        },
+    )
+    found = labelling.compute(inputs, asked, params.labellings, params.seed)
+    costs = pd.read_csv(asked.costs)
+    drawing.write(params, name, found, costs, Path(layout.without_labels(name, "")))
+
+
 def retrieval(
     name: Annotated[str, typer.Argument(help="A search of params.yaml.")],
 ) -> None:

@@ -48,6 +48,7 @@ from medlabel.params.recipes import Augmentation, Distillation, Recipe, Start
 from medlabel.params.retrieval import Retrieval
 from medlabel.params.segmentation import Segmentation
 from medlabel.params.studies import TRUE, Cell, Trained, blocks, varying
+from medlabel.params.without_labels import WithoutLabels
 
 __all__ = [
     "TRUE",
@@ -98,6 +99,7 @@ __all__ = [
     "Tuned",
     "Turtle",
     "Vote",
+    "WithoutLabels",
     "ZeroShot",
     "blocks",
     "check",

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from medlabel.data import catalogue
 from medlabel.networks.names import module_of, tower_of
-from medlabel.params import checks
+from medlabel.params import checks, without_labels_checks
 from medlabel.params.agreement import Agreement
 from medlabel.params.base import Name, Section, extending
 from medlabel.params.compared import Compared
@@ -40,6 +40,7 @@ from medlabel.params.studies import (
     blocks,
     combinations,
 )
+from medlabel.params.without_labels import WithoutLabels
 
 
 class TrainingSettings(Section):
@@ -133,6 +134,9 @@ class Params(Section):
     few_labels: Annotated[dict[Name, FewLabels], extending("title")] = Field(
         description="What a few true labels are worth, beside labels that take none."
     )
+    without_labels: Annotated[dict[Name, WithoutLabels], extending("title")] = Field(
+        description="Labellings side by side on folders without a label."
+    )
     retrieval: Annotated[dict[Name, Retrieval], extending("title")] = Field(
         description="Images found by captions, and captions by images."
     )
@@ -161,6 +165,7 @@ class Params(Section):
     @model_validator(mode="after")
     def _agree(self) -> Self:
         checks.check(self)
+        without_labels_checks.check(self)
         return self
 
     def with_sources(self, trained: Trained, above: tuple[str, ...] = ()) -> list[Trained]:
@@ -315,6 +320,11 @@ class Params(Section):
             ((one.images, one.references) for one in self.concepts.values()),
             ((one.images, self.labellers_of(one)) for one in self.agreement.values()),
             (("", one.references) for one in self.many_sets.values()),
+            (
+                (images, one.references)
+                for one in self.without_labels.values()
+                for images in one.mixtures
+            ),
         )
         found = {
             teacher
