@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -75,6 +76,20 @@ def test_other_questions_are_asked_of_the_same_embeddings(copied: Workplace) -> 
         assert (folder / "scores.csv").stat().st_size
         assert all("PHANTOM" in figure.read_text() for figure in folder.glob("*.svg"))
     assert copied.planned(*targets) == {}
+
+
+def test_labellings_are_compared_on_folders_without_labels(copied: Workplace) -> None:
+    costs = copied.folder / "results" / "bench" / "labellings.csv"
+    costs.parent.mkdir()
+    shutil.copy(ROOT / "results" / "bench" / "labellings.csv", costs)
+    target = "results/without_labels/phantom_tiny/tables.md"
+    assert copied.planned(target) == {"without_labels": 1}
+    result = copied.snakemake(target)
+    assert result.returncode == 0, result.stdout + result.stderr
+    scores = pd.read_csv(costs.parents[1] / "without_labels" / "phantom_tiny" / "scores.csv")
+    assert scores.groupby("labelling").size().to_dict() == {"clusters": 2, "zeroshot": 2}
+    assert scores["estimate"].between(0, 1).all()
+    assert copied.planned(target) == {}
 
 
 def test_one_model_for_many_sets_needs_its_stand_ins_alone(copied: Workplace) -> None:
