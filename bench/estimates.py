@@ -24,7 +24,7 @@ from scipy.optimize import minimize
 
 from medlabel import files, layout, params
 from medlabel.evaluate import without_labels
-from medlabel.labels import estimate, evidence, methods, zeroshot
+from medlabel.labels import estimate, methods, zeroshot
 from medlabel.params.without_labels_checks import CLUSTERS
 from medlabel.randomness import stream
 
@@ -92,10 +92,10 @@ def judged(
 ) -> Iterator[dict[str, Any]]:
     """Give the signs of labels by words and by clusters, and the share of right ones."""
     folder = without_labels.drawn_folder(seen, size, share, 0.5, random)
-    given = folder.images, seen.words, seen.logit_scale, seen.classes
-    by_clusters = methods.fit(settings.labellings[CLUSTERS], *given).predict(folder.images)
+    known = seen.gather(folder.images)
+    by_clusters = methods.learn(settings.labellings[CLUSTERS], known).predict(folder.images)
     by_words = zeroshot.probabilities(folder.images, seen.words, seen.logit_scale)
-    stray = estimate.strays(evidence.gather(*given), folder.images)
+    stray = estimate.strays(known, folder.images)
     for labelling, chances in (("zeroshot", by_words), (CLUSTERS, by_clusters)):
         found = estimate.of_views(chances, by_words, by_clusters, stray)
         kept = ~stray if not stray.all() else stray

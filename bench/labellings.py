@@ -15,6 +15,7 @@ import pandas as pd
 
 from medlabel import compute, files, params
 from medlabel.evaluate.without_labels import Folder, Inputs, Seen, drawn_folder, look
+from medlabel.labels import methods
 from medlabel.randomness import stream
 
 ENTRY, CONTENT, REFERENCE = "real", "chest_breast_vessel", "locked"
@@ -56,7 +57,7 @@ def timed(data: Path) -> Iterator[dict[str, Any]]:
 
 def _seconds(seen: Seen, part: params.AnyLabelling, folder: Folder) -> float:
     started = time.perf_counter()
-    seen.learn(part, folder.images).predict(folder.images)
+    methods.learn(part, seen.gather(folder.images)).predict(folder.images)
     return time.perf_counter() - started
 
 

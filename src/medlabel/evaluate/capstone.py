@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-
-import pandas as pd
-from scipy.stats import binomtest
+from typing import TYPE_CHECKING
 
 from medlabel.errors import MedlabelError
-from medlabel.evaluate.results import CellResult, StudyResult
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from medlabel.evaluate.results import CellResult, StudyResult
 
 STUDY, OVERLAY = "capstone", "config/capstone.yaml"
 DATASET = "breast_chest"  # as the table of published values calls it
@@ -90,6 +92,8 @@ def compare(study: StudyResult, published: pd.DataFrame) -> list[Number]:
 
 def _ours(cell: CellResult, confidence: float) -> Iterator[tuple[float, float, float]]:
     """Yield ours and its ends, in the order of `NUMBERS`."""
+    from scipy.stats import binomtest
+
     if cell.pseudolabel_accuracy is None:
         raise MedlabelError(f"{cell.label}: expected a study with a teacher, found none.")
     right = round(cell.pseudolabel_accuracy * cell.train_images)

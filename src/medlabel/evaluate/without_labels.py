@@ -23,7 +23,7 @@ from medlabel.data import mixtures, vectors
 from medlabel.data.vectors import Vectors
 from medlabel.evaluate import foretold
 from medlabel.labels import estimate, evidence, methods, zeroshot
-from medlabel.labels.evidence import Labeller
+from medlabel.labels.evidence import Evidence, Labeller
 from medlabel.params import AnyLabelling, WithoutLabels
 from medlabel.params.without_labels import Content
 from medlabel.params.without_labels_checks import CLUSTERS
@@ -83,9 +83,9 @@ class Seen:
         chosen = self.table["class"].isin(members) & (self.table["role"] == role)
         return np.flatnonzero(chosen)
 
-    def learn(self, part: AnyLabelling, images: Vectors) -> Labeller:
-        """Learn a labelling from some images."""
-        return methods.fit(part, images, self.words, self.logit_scale, self.classes)
+    def gather(self, images: Vectors) -> Evidence:
+        """Return what labellings learn from some images."""
+        return evidence.gather(images, self.words, self.logit_scale, self.classes)
 
 
 @dataclass(frozen=True)
@@ -176,9 +176,10 @@ def _of_content(
     for size, share, draw in itertools.product(asked.sizes, asked.shares, draws):
         random = stream(seed, "label free", name, size, str(share), draw)
         folder = drawn_folder(seen, size, share, asked.unnamed_share, random)
-        learnt = {one: seen.learn(parts[one], folder.images) for one in asked.labellings}
+        known = seen.gather(folder.images)
+        learnt = {one: methods.learn(parts[one], known) for one in asked.labellings}
         found = {one: labeller.predict(folder.images) for one, labeller in learnt.items()}
-        stray = _strays(seen, folder) if asked.judged else None
+        stray = estimate.strays(known, folder.images) if asked.judged else None
         for labelling, chances in found.items():
             row: dict[str, Any] = {
                 "encoder": reference,
@@ -243,11 +244,6 @@ def _held_out(seen: Seen, labeller: Labeller, shares: npt.NDArray[np.float64]) -
     return float(np.array(recalls) @ shares)
 
 
-def _strays(seen: Seen, folder: Folder) -> npt.NDArray[np.bool_]:
-    found = evidence.gather(folder.images, seen.words, seen.logit_scale, seen.classes)
-    return estimate.strays(found, folder.images)
-
-
 def _judged(
     seen: Seen,
     folder: Folder,
@@ -279,4 +275,4 @@ def _thresholds(drawn: Seen | None, part: AnyLabelling) -> foretold.Thresholds:
     ]
     truth = np.repeat(np.arange(len(chosen)), [len(rows) for rows in chosen])
     images = drawn.images[np.concatenate(chosen)]
-    return foretold.thresholds(drawn.learn(part, images).predict(images), truth)
+    return foretold.thresholds(methods.learn(part, drawn.gather(images)).predict(images), truth)

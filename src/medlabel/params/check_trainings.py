@@ -10,7 +10,13 @@ from medlabel.params.encoders import EncoderReference
 from medlabel.params.studies import Trained
 
 if TYPE_CHECKING:
+    from medlabel.params.few_labels import FewLabels
+    from medlabel.params.generation import Generation
+    from medlabel.params.many_sets import Learner
     from medlabel.params.model import Params
+    from medlabel.params.retrieval import Searched
+    from medlabel.params.segmentation import Segmentation
+    from medlabel.params.without_labels import WithoutLabels
 
 
 def check_training(params: Params, where: str, trained: Trained) -> None:
@@ -95,3 +101,25 @@ def require(name: str, parts: Mapping[str, Any], where: str) -> None:
     """
     if name not in parts:
         raise ValueError(f"{where}: {name!r} given, one of {', '.join(parts)} allowed")
+
+
+def check_own_encoder(
+    params: Params, where: str, asked: FewLabels | Segmentation | Learner | Generation
+) -> None:
+    """Refuse weights that there are not, where an entry names an encoder; as `check_encoder`."""
+    try:
+        reference = asked.reference
+    except ValueError as error:
+        raise ValueError(f"{where}.encoder: {error}") from error
+    if reference is not None:
+        check_encoder(params, f"{where}.encoder", reference)
+
+
+def check_own_encoders(params: Params, where: str, asked: Searched | WithoutLabels) -> None:
+    """Refuse weights that there are not in an entry's list of encoders; as `check_encoder`."""
+    try:
+        references = asked.references
+    except ValueError as error:
+        raise ValueError(f"{where}.encoders: {error}") from error
+    for reference in references:
+        check_encoder(params, f"{where}.encoders", reference)

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 from medlabel.data import catalogue
 from medlabel.networks.names import misfit, tower_of
 from medlabel.params.agreement import Agreement
-from medlabel.params.check_trainings import check_encoder, check_training, require
+from medlabel.params.check_trainings import (
+    check_encoder,
+    check_own_encoder,
+    check_own_encoders,
+    check_training,
+    require,
+)
 from medlabel.params.compared import Compared
 from medlabel.params.encoders import Contrastive, EncoderReference, Locked
 from medlabel.params.few_labels import FewLabels
@@ -176,22 +182,13 @@ def _check_curve(params: Params, where: str, curve: FewLabels) -> None:
     for labelling in curve.labellings:
         require(labelling, params.labellings, f"{where}.labellings")
         _check_weights(params, where, curve.images, curve.prompts, labelling)
-    try:
-        teacher = curve.reference
-    except ValueError as error:
-        raise ValueError(f"{where}.encoder: {error}") from error
-    check_encoder(params, f"{where}.encoder", teacher)
+    check_own_encoder(params, where, curve)
     _check_words(params, where, params.every_mixture[curve.images], curve.prompts)
 
 
 def _check_searched(params: Params, where: str, searched: Searched) -> None:
     require(searched.images, params.every_mixture, f"{where}.images")
-    try:
-        teachers = searched.references
-    except ValueError as error:
-        raise ValueError(f"{where}.encoders: {error}") from error
-    for teacher in teachers:
-        check_encoder(params, f"{where}.encoders", teacher)
+    check_own_encoders(params, where, searched)
 
 
 def _check_agreement(params: Params, where: str, compared: Agreement) -> None:
@@ -225,12 +222,8 @@ def _check_compared(params: Params, where: str, compared: Compared) -> None:
 
 
 def _check_segmentation(params: Params, where: str, segmented: Segmentation) -> None:
-    try:
-        reference = segmented.reference
-    except ValueError as error:
-        raise ValueError(f"{where}.encoder: {error}") from error
-    check_encoder(params, f"{where}.encoder", reference)
-    if not isinstance(params.encoders[reference.name], Locked):
+    check_own_encoder(params, where, segmented)
+    if not isinstance(params.encoders[segmented.reference.name], Locked):
         raise ValueError(
             f"{where}.encoder: {segmented.encoder!r} given, an encoder of kind locked allowed"
         )
@@ -255,12 +248,7 @@ def _check_many_sets(params: Params, where: str, many: ManySets) -> None:
 
 
 def _check_learner(params: Params, where: str, model: Learner) -> None:
-    try:
-        reference = model.reference
-    except ValueError as error:
-        raise ValueError(f"{where}.encoder: {error}") from error
-    if reference is not None:
-        check_encoder(params, f"{where}.encoder", reference)
+    check_own_encoder(params, where, model)
     reason = misfit(model.network, False, tuple(params.networks)) if model.network else None
     if reason:
         raise ValueError(f"{where}.network: {reason}")
@@ -292,11 +280,7 @@ def _check_generation(params: Params, where: str, made: Generation) -> None:
             f"{made.judged} allowed"
         )
     require(made.network, params.networks, f"{where}.network")
-    try:
-        teacher = made.reference
-    except ValueError as error:
-        raise ValueError(f"{where}.encoder: {error}") from error
-    check_encoder(params, f"{where}.encoder", teacher)
+    check_own_encoder(params, where, made)
 
 
 def _check_words(params: Params, where: str, mixture: Mixture, prompts: str) -> None:

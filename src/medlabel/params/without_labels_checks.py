@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medlabel.params.check_trainings import check_encoder, require
+from medlabel.params.check_trainings import check_own_encoders, require
 from medlabel.params.without_labels import Content, WithoutLabels
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def check(params: Params) -> None:
     """
     for name, compared in params.without_labels.items():
         where = f"without_labels.{name}"
-        _check_encoders(params, where, compared)
+        check_own_encoders(params, where, compared)
         _check_labellings(params, where, compared)
         for key, content in compared.contents.items():
             _check_content(params, f"{where}.contents.{key}", content)
@@ -39,15 +39,6 @@ def check(params: Params) -> None:
             for content in compared.contents.values():
                 for one in (one for own in content.classes.values() for one in own):
                     require(one, known, f"{where}.source: {compared.source} lacks a class")
-
-
-def _check_encoders(params: Params, where: str, compared: WithoutLabels) -> None:
-    try:
-        references = compared.references
-    except ValueError as error:
-        raise ValueError(f"{where}.encoders: {error}") from error
-    for reference in references:
-        check_encoder(params, f"{where}.encoders", reference)
 
 
 def _check_labellings(params: Params, where: str, compared: WithoutLabels) -> None:
