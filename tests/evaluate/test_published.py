@@ -10,6 +10,8 @@ import pytest
 from medlabel import params
 from medlabel.errors import MedlabelError
 from medlabel.evaluate import published
+from medlabel.evaluate.results import Estimate
+from medlabel.networks import names
 from medlabel.params import TRUE, Params, Trained
 
 from .world import changed
@@ -39,7 +41,8 @@ def test_doubtful_values_are_marked() -> None:
 def official(params: Params, images: str, network: str, recipe: str) -> list[str]:
     settings = params.training(Trained(images, TRUE, network, recipe))
     table = published.read(PUBLISHED)
-    same = table[(table["dataset"] == settings.dataset) & (table["model"] == network)]
+    model = names.published_as(network)
+    same = table[(table["dataset"] == settings.dataset) & (table["model"] == model)]
     return [row["recipe"] for row in same.to_dict("records") if published.alike(row, settings)]
 
 
@@ -57,6 +60,10 @@ def test_only_the_same_recipe_and_size_are_alike(default_params: Params) -> None
         ("pneumoniamnist_224", "medclip_vit", "medclip_plus", ["fine_tuned"]),
         ("pathmnist", "medclip_vit", "medclip_long", ["fine_tuned"]),
         ("pathmnist", "medclip_vit", "medclip_batch_128", ["batch_size_128"]),
+        ("vesselmnist3d", "vit3d_pooled", "vit3d", ["baseline"]),
+        ("vesselmnist3d", "vit3d_pooled", "vit3d_oversampled", ["oversampled"]),
+        ("vesselmnist3d", "vit3d_pooled", "vit3d_weighted", []),
+        ("vesselmnist3d", "vit3d_pooled", "vit3d_all", []),
         # Published from weights that are not at hand: shown, but not as made alike.
         ("pneumoniamnist", "medvit_small", "medvit", []),
         ("pathmnist", "medvit_small", "medvit_paper", []),
@@ -70,7 +77,28 @@ def test_published_rows_stand_beside_their_own_values(
     assert official(given, images, network, recipe) == expected
     dataset = given.training(Trained(images, TRUE, network, recipe)).dataset
     table = published.read(PUBLISHED)
-    assert len(table[(table["dataset"] == dataset) & (table["model"] == network)]) > 1
+    model = names.published_as(network)
+    assert len(table[(table["dataset"] == dataset) & (table["model"] == model)]) > 1
+
+
+def test_a_network_finds_what_is_published_under_another_name() -> None:
+    root = PUBLISHED.parents[1]
+    given = params.read([root / "params.yaml", root / "config" / "published.yaml"])
+    settings = given.training(Trained("vesselmnist3d", TRUE, "vit3d_pooled", "vit3d"))
+    one = Estimate(
+        mean=0.7, sd=None, low=0.6, high=0.8, image_low=0.6, image_high=0.8, values=[[0.7]]
+    )
+    found = published.beside(
+        "vit3d_pooled",
+        settings,
+        {"auc": one, "accuracy": one, "f1": one},
+        published.read(PUBLISHED),
+    )
+    assert (found[0].recipe, found[0].like) == ("baseline", True)
+    assert found[0].scores["auc"].within
+    assert not found[0].scores["accuracy"].within
+    assert {row.model for row in found} == {"vit3d"}
+    assert names.published_as("timm:resnet10t") == "resnet10t"
 
 
 @pytest.mark.parametrize(

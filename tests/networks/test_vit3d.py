@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from medlabel.networks import weights
 from medlabel.networks.vit3d import ViT3D, vit2d
+from medlabel.networks.vit3d_pooled import PooledViT3D
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +102,23 @@ def test_shapes(network: ViT3D) -> None:
     torch.testing.assert_close(network.head(network.features(volumes(2))), network(volumes(2)))
     assert network.pos_embed.shape == (1, 65, 256)
     assert ViT3D(channels=1, outputs=2, size=14)(torch.zeros(2, 1, 14, 14, 14)).shape == (2, 2)
+
+
+def test_the_pooled_one_answers_from_the_class_token_and_the_mean_of_the_patches() -> None:
+    torch.manual_seed(0)
+    pooled = PooledViT3D(channels=3, outputs=4, size=28).eval()
+    plain_one = ViT3D(channels=3, outputs=4, size=28).eval()
+    own = {name: value for name, value in pooled.state_dict().items() if "head" not in name}
+    plain_one.load_state_dict({**plain_one.state_dict(), **own})
+    batch = volumes(2).float()
+    found = pooled.features(batch)
+    assert found.shape == (2, 512)
+    torch.testing.assert_close(found[:, :256], plain_one.features(batch))
+    torch.testing.assert_close(found[:, 256:], plain_one.tokens(batch)[:, 1:].mean(dim=1))
+    assert pooled(batch).shape == (2, 4)
+    flat = vit2d(channels=3, outputs=2, size=28)
+    told = weights.load(pooled, flat.state_dict(), "flat")
+    assert told == "flat: 78 tensors, 2 carried over to 3-D, 6 anew"
 
 
 def test_the_2d_network_has_the_same_names_and_all_shapes_but_two() -> None:

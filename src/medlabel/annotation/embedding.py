@@ -224,8 +224,7 @@ class _Network:
         """Embed at most a batch of images of any shapes."""
         import torch
 
-        from medlabel.annotation import halves
-        from medlabel.teacher import runtime
+        from medlabel.teacher import halves, runtime
 
         count, size = len(pixels), self.settings.batch_size
         batch = self._prepared(pixels)

@@ -73,8 +73,7 @@ def read(
     MedlabelError
         When the encoder is missing or damaged, reads nothing of a class, or reads the same in two.
     """
-    from medlabel.annotation import halves
-    from medlabel.teacher import locked, words
+    from medlabel.teacher import halves, locked, words
 
     loaded = halves.with_words(folder, compute.prepare(device, threads))
     if not sentences:

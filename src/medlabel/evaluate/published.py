@@ -13,6 +13,7 @@ import pandas as pd
 from medlabel import files
 from medlabel.errors import MedlabelError
 from medlabel.evaluate.results import Estimate, Metric, Published, PublishedValue
+from medlabel.networks import names
 from medlabel.params import TrainingSettings
 
 COLUMNS: dict[str, type] = {
@@ -79,11 +80,11 @@ def beside(
 ) -> list[Published]:
     """Give every published value of a training's dataset and network, those made alike first.
 
-    There is none of mixtures. Models of timm are published without their prefix.
+    There is none of mixtures.
     """
     same = table[
         (table["dataset"] == settings.dataset)
-        & (table["model"] == network.removeprefix("timm:"))
+        & (table["model"] == names.published_as(network))
         & table["split"].isin([None, "test"])
     ]
     found = [_beside(row, settings, estimates) for row in same.to_dict("records")]

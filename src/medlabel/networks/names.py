@@ -8,6 +8,8 @@ ENCODER, FROZEN = "encoder:", "frozen:"
 # Known in published tables by the tower alone: stands for `encoder:` and that name.
 PUBLISHED_TOWERS = ("medclip_vit",)
 MEDVIT = "medvit_small"
+# What tables of published values call networks that have another name here.
+PUBLISHED_AS = {"vit3d_pooled": "vit3d"}
 RESNETS = ("resnet18", "resnet50")
 KINDS = ("acs", "2.5d", "3d")
 JOINT = "resnet18_acs_vit3d"
@@ -26,6 +28,7 @@ FLAT = {
 VOLUMETRIC = {
     **{f"{name}_{kind}": "networks.resnet" for name in RESNETS for kind in KINDS},
     "vit3d": "networks.vit3d",
+    "vit3d_pooled": "networks.vit3d_pooled",
     JOINT: "networks.joint",
     SURFACE: "networks.pretrained",
 }
@@ -68,3 +71,8 @@ def tower_of(name: str) -> str | None:
 def placed(name: str, folder: str) -> str:
     """Return the name under which `registry.build` finds a network's encoder: in a folder."""
     return f"{FROZEN if name.startswith(FROZEN) else ENCODER}{folder}"
+
+
+def published_as(name: str) -> str:
+    """Return what tables of published values call a network: timm's models by timm's names."""
+    return PUBLISHED_AS.get(name, name.removeprefix(TIMM))

@@ -69,13 +69,17 @@ class ViT3D(nn.Module):
                 trunc_normal_(layer.weight, std=0.02)
                 nn.init.zeros_(layer.bias)
 
+    def tokens(self, volumes: Tensor) -> Tensor:
+        """Return all tokens after the last block, that of the class first: (n, tokens, WIDTH)."""
+        patches = self.patch_embed(volumes)
+        classes = self.cls_token.expand(len(patches), -1, -1)
+        tokens = torch.cat([classes.to(patches.dtype), patches], dim=1) + self.pos_embed
+        found: Tensor = self.norm(self.blocks(tokens))
+        return found
+
     def features(self, volumes: Tensor) -> Tensor:
         """Return the class token after the last block, (n, WIDTH)."""
-        tokens = self.patch_embed(volumes)
-        classes = self.cls_token.expand(len(tokens), -1, -1)
-        tokens = torch.cat([classes.to(tokens.dtype), tokens], dim=1) + self.pos_embed
-        token: Tensor = self.norm(self.blocks(tokens))[:, 0]
-        return token
+        return self.tokens(volumes)[:, 0]
 
     def forward(self, volumes: Tensor) -> Tensor:
         """Map (n, C, D, H, W) to logits (n, outputs)."""

@@ -6,6 +6,7 @@ the file while it is typed.
 """
 
 from medlabel.params.agreement import Agreement
+from medlabel.params.base import names_phantoms
 from medlabel.params.compared import Compared
 from medlabel.params.concepts import Concepts
 from medlabel.params.data import Counts, Download, Phantoms
@@ -103,6 +104,7 @@ __all__ = [
     "ZeroShot",
     "blocks",
     "check",
+    "names_phantoms",
     "overlay",
     "pool_name",
     "read",

@@ -27,6 +27,11 @@ def _known_dataset(name: str) -> str:
 Dataset = Annotated[str, AfterValidator(_known_dataset)]
 
 
+def names_phantoms(name: str) -> bool:
+    """Say whether a name stands for drawn images: those names, and no others, begin alike."""
+    return name.startswith("phantom_")
+
+
 def _extendable(schema: dict[str, Any]) -> None:
     """Let a part in the file leave out what it takes from the one that it extends."""
     schema.pop("required", None)

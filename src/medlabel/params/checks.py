@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from medlabel.data import catalogue
 from medlabel.networks.names import misfit, tower_of
 from medlabel.params.agreement import Agreement
+from medlabel.params.base import names_phantoms
 from medlabel.params.check_trainings import (
     check_encoder,
     check_own_encoder,
@@ -80,7 +81,7 @@ def check(params: Params) -> None:
 
 
 def _check_mixture(params: Params, name: str, mixture: Mixture) -> None:
-    if mixture.phantom != name.startswith("phantom_"):
+    if mixture.phantom != names_phantoms(name):
         raise ValueError(
             f"mixtures.{name}: a name that begins with phantom_ is "
             f"{'required for' if mixture.phantom else 'reserved to'} mixtures that hold "
@@ -237,7 +238,7 @@ def _check_segmentation(params: Params, where: str, segmented: Segmentation) -> 
 
 
 def _check_many_sets(params: Params, where: str, many: ManySets) -> None:
-    named = where.rpartition(".")[2].startswith("phantom_")
+    named = names_phantoms(where.rpartition(".")[2])
     if many.drawn != named:
         raise ValueError(
             f"{where}: a name that begins with phantom_ is "

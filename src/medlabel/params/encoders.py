@@ -441,3 +441,20 @@ class Prompts(Part):
         """Return every sentence about a class: each template with each description."""
         words = self.words.get(label, [label.replace("_", " ")])
         return [template.replace("{}", word) for template in self.templates for word in words]
+
+
+class SeenByEncoders(Part):
+    """What looks at images through several encoders."""
+
+    encoders: list[str] = Field(min_length=1, description="Such as `locked`, `phantom_clip@60`.")
+
+    @property
+    def references(self) -> list[EncoderReference]:
+        """The encoders' weights.
+
+        Raises
+        ------
+        ValueError
+            When one is no name of any.
+        """
+        return [EncoderReference.parse(one) for one in self.encoders]

@@ -4,27 +4,15 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from medlabel.params.base import Count, Name, Part
-from medlabel.params.encoders import EncoderReference
+from medlabel.params.base import Count, Name
+from medlabel.params.encoders import SeenByEncoders
 
 
-class Searched(Part):
+class Searched(SeenByEncoders):
     """Captioned images of a mixture, as encoders see them."""
 
     title: str = Field(min_length=1, description="What is asked, in a few words.")
     images: Name = Field(description="Mixture, of which the first draw is taken.")
-    encoders: list[str] = Field(min_length=1, description="Such as `locked`, `phantom_clip@60`.")
-
-    @property
-    def references(self) -> list[EncoderReference]:
-        """The encoders' weights.
-
-        Raises
-        ------
-        ValueError
-            When one is no name of any.
-        """
-        return [EncoderReference.parse(one) for one in self.encoders]
 
 
 class Retrieval(Searched):

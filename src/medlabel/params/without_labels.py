@@ -6,8 +6,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from medlabel.params.base import Count, Fraction, Name, Part, Section, Share
-from medlabel.params.encoders import EncoderReference
+from medlabel.params.base import Count, Fraction, Name, Section, Share, names_phantoms
+from medlabel.params.encoders import SeenByEncoders
 
 
 class Content(Section):
@@ -32,11 +32,10 @@ class Content(Section):
         return self
 
 
-class WithoutLabels(Part):
+class WithoutLabels(SeenByEncoders):
     """Labellings x encoders x contents x class shares x sizes."""
 
     title: str = Field(min_length=1, description="What is compared, in a few words.")
-    encoders: list[str] = Field(min_length=1, description="Such as `locked`, `phantom_clip@60`.")
     labellings: list[Name] = Field(
         min_length=1, description="The first is what others are compared with."
     )
@@ -65,17 +64,6 @@ class WithoutLabels(Part):
     )
 
     @property
-    def references(self) -> list[EncoderReference]:
-        """The encoders' weights.
-
-        Raises
-        ------
-        ValueError
-            When one is no name of any.
-        """
-        return [EncoderReference.parse(one) for one in self.encoders]
-
-    @property
     def mixtures(self) -> list[str]:
         """The mixtures whose images are looked at."""
         used = [one.images for one in self.contents.values()]
@@ -84,4 +72,4 @@ class WithoutLabels(Part):
     @property
     def drawn(self) -> bool:
         """Whether folders hold phantoms."""
-        return any(one.images.startswith("phantom_") for one in self.contents.values())
+        return any(names_phantoms(one.images) for one in self.contents.values())

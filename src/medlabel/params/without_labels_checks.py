@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from medlabel.params.base import names_phantoms
 from medlabel.params.check_trainings import check_own_encoders, require
 from medlabel.params.without_labels import Content, WithoutLabels
 
@@ -27,8 +28,8 @@ def check(params: Params) -> None:
         _check_labellings(params, where, compared)
         for key, content in compared.contents.items():
             _check_content(params, f"{where}.contents.{key}", content)
-        drawn = {one.images.startswith("phantom_") for one in compared.contents.values()}
-        if drawn != {name.startswith("phantom_")}:
+        drawn = {names_phantoms(one.images) for one in compared.contents.values()}
+        if drawn != {names_phantoms(name)}:
             raise ValueError(
                 f"{where}: a name that begins with phantom_ is required for entries whose contents "
                 f"are all of phantoms, and reserved to them"

@@ -11,7 +11,7 @@ from medlabel import files
 from medlabel.evaluate import agreement
 from medlabel.evaluate.agreement import Labelled
 from medlabel.layout import AGREEMENT_FILES
-from medlabel.params import Agreement, Params
+from medlabel.params import Agreement, Params, names_phantoms
 from medlabel.randomness import stream
 from medlabel.report import style, table
 from medlabel.report.confusion import NAME_LENGTH, draw_matrix
@@ -115,7 +115,7 @@ def _draw(settings: Agreement, labelled: Labelled, told: str, targets: list[Path
     right = (labelled.answers == labelled.truth).all(axis=0)
     for number, chosen in enumerate((np.ones_like(right), ~right)):
         np.add.at(counts[number], tuple(labelled.answers[:, chosen]), 1)
-    phantom = settings.images.startswith("phantom_")
+    phantom = names_phantoms(settings.images)
     body = BODY if len(names) <= 3 else 34 + 9 * len(names)
     with style.sheet(targets, body, settings.title, told, phantom=phantom) as figure:
         row = figure.subplots(1, 2)

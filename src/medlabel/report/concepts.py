@@ -11,7 +11,7 @@ from medlabel import files
 from medlabel.evaluate import statistics
 from medlabel.evaluate.concepts import FROM
 from medlabel.layout import CONCEPT_FILES
-from medlabel.params import Params
+from medlabel.params import Params, names_phantoms
 from medlabel.randomness import stream
 from medlabel.report import style, table
 from medlabel.report.text import percent, readable
@@ -78,7 +78,7 @@ def _table(found: pd.DataFrame, shares: Shares, covered: str) -> table.Table:
 def _draw(title: str, told: str, shares: Shares, images: str, targets: list[Path]) -> None:
     encoders = list(dict.fromkeys(reference for reference, _ in shares))
     body = LINE * len(encoders) + EDGE
-    phantom = images.startswith("phantom_")
+    phantom = names_phantoms(images)
     with style.sheet(targets, body, title, told, phantom=phantom) as figure:
         axes = figure.subplots()
         for number, (source, colour, marker) in enumerate(zip(FROM, COLOURS, MARKERS, strict=True)):

@@ -14,7 +14,7 @@ from medlabel.evaluate import statistics
 from medlabel.evaluate.results import Metric
 from medlabel.labels import few
 from medlabel.layout import CURVE_FILES
-from medlabel.params import FewLabels, Params
+from medlabel.params import FewLabels, Params, names_phantoms
 from medlabel.randomness import stream
 from medlabel.report import style, table
 from medlabel.report.text import METRICS, NONE, heading, percent, readable
@@ -71,7 +71,7 @@ def _draw(
         f"Embeddings of {settings.encoder}, which are not trained. Horizontal lines: labels by the "
         f"same encoder that took no label."
     )
-    phantom = settings.images.startswith("phantom_")
+    phantom = names_phantoms(settings.images)
     with style.sheet(targets, BODY, settings.title, told, phantom=phantom) as figure:
         for axes, (metric, intervals) in zip(figure.subplots(1, 2), known.items(), strict=True):
             _panel(axes, settings, metric, intervals)

@@ -15,7 +15,7 @@ from medlabel.data.pixels import Pixels
 from medlabel.evaluate.generation import METRICS, NEAR, Nearest, Scored, nearest, score
 from medlabel.generation.classifiers import ALONE, FILLED, Judged
 from medlabel.layout import GENERATION_FILES
-from medlabel.params import Params
+from medlabel.params import Params, names_phantoms
 from medlabel.report import style, table
 from medlabel.report.text import (
     CHANCE_AUC,
@@ -71,7 +71,7 @@ def write(params: Params, name: str, found: Judged, folder: Path) -> None:
     names = params.every_mixture[settings.images].class_names
     near = {one: _nearest(found, label) for label, one in enumerate(names)}
     title = f"SYNTHETIC: {settings.title}"
-    phantom = settings.images.startswith("phantom_")
+    phantom = names_phantoms(settings.images)
     told = (
         f"SYNTHETIC images, made by a network that learnt from captioned training images of "
         f"{titled(settings.images, phantom)}. Classifiers ({readable(settings.network)}, "

@@ -19,6 +19,7 @@ BETWEEN = 3.6  # mm, between lines
 AROUND = 17.0  # mm, a panel's title, ticks and label
 LEGEND = 10.0  # mm
 NAME_LENGTH = 34
+PARTS = ("encoder", "prompts", "labelling", "network", "recipe")
 PANEL = 66.0  # mm, about the width of a panel
 LETTER = 1.5  # mm
 SOURCES = (style.VERMILLION, style.PURPLE, style.GREEN, style.ORANGE, style.SKY)
@@ -170,8 +171,11 @@ def _label(
     first = cells[0]
     ends = np.cumsum([_height(cell) for cell in cells])
     middles = ends - [_height(cell) / 2 for cell in cells]
-    names = [shorten(cell.name if name else cell.label, NAME_LENGTH) for cell in cells]
-    labels = [f"{one}\n{cell.repeats}" for one, cell in zip(names, cells, strict=True)]
+    names = _told_apart(cells) if name else [cell.label for cell in cells]
+    labels = [
+        f"{shorten(one, NAME_LENGTH)}\n{cell.repeats}"
+        for one, cell in zip(names, cells, strict=True)
+    ]
     left.set_yticks(middles, labels, fontsize=6.5)
     title = titled(name, first.phantom)
     style.entitle(left, title, drawn=first.phantom, all_drawn=study.phantom)
@@ -185,6 +189,14 @@ def _label(
         right.set_title(
             told, loc="right", fontsize=style.TEXT_SIZE, weight="normal", color=style.GREY
         )
+
+
+def _told_apart(cells: Sequence[CellResult]) -> list[str]:
+    """Name the cells of a panel by what they differ in."""
+    differing = [part for part in PARTS if len({getattr(cell, part) for cell in cells}) > 1]
+    return [
+        ", ".join(str(getattr(cell, part)) for part in differing) or cell.name for cell in cells
+    ]
 
 
 def _legend(axes: Axes, study: StudyResult, sources: Sources) -> None:

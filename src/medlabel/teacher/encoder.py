@@ -214,6 +214,14 @@ def copy(source: Path, folder: Path) -> None:
             shutil.copyfile(source / name, partial)
 
 
+def move(source: Path, folder: Path) -> None:
+    """Move an encoder with its record; the configuration, without which nothing loads, is last."""
+    (folder / CONFIG).unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (WEIGHTS, PROVENANCE, CONFIG):
+        shutil.move(source / name, folder / name)
+
+
 def open_clip_version() -> str:
     """Version of open_clip, found without importing it (which takes seconds)."""
     return importlib.metadata.version("open_clip_torch")

@@ -5,55 +5,18 @@ A module of its own, so that trainings of ViTs need not run again.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.optim import swa_utils
 
-from medlabel import compute
-from medlabel.errors import MedlabelError
 from medlabel.params import Contrastive
 from medlabel.teacher import encoder, five_blocks, trunks
 from medlabel.teacher import pretrain as pretraining
-from medlabel.teacher.pairs import read
-from medlabel.teacher.sources import Source
 
 RESNET = "resnet10t"
-
-
-def pretrain(
-    sources: Sequence[Source],
-    folders: Mapping[int, Path],
-    settings: Contrastive,
-    size: int,
-    run: int,
-    device: str,
-    threads: int,
-    seed: int,
-    resume: Path,
-    start: Path | None = None,
-) -> None:
-    """Train a CLIP whose image tower is `settings.image_tower`, no ViT.
-
-    Parameters, errors and training are those of `medlabel.teacher.pretrain.pretrain`.
-    """
-    where = compute.prepare(device, threads)
-    streams, machine = [seed, run], f"{where.type} {threads}"
-    state = resume / pretraining._key(sources, settings, size, streams, machine, start)
-    pairs = {split: read(sources, split, settings.context_length) for split in ("train", "val")}
-    if (held := len(pairs["train"].kinds)) < settings.pairs:
-        raise MedlabelError(
-            f"pairs: {settings.pairs} given, at most the {held} images of the training splits "
-            f"allowed."
-        )
-    training = _Training(settings, size, seed, run, where, state, start)
-    training.run(pairs["train"], pairs["val"])
-    for step, folder in folders.items():
-        encoder.copy(training.kept(step), folder)
-    shutil.rmtree(state)
 
 
 def model_config(settings: Contrastive, size: int) -> dict[str, Any]:
@@ -70,7 +33,7 @@ def model_config(settings: Contrastive, size: int) -> dict[str, Any]:
     return {**pretraining.model_config(settings, size), "vision_cfg": vision}
 
 
-class _Training(pretraining._Training):
+class Training(pretraining.Training):
     """A training whose network has the image tower of `model_config`."""
 
     def __init__(
@@ -89,8 +52,12 @@ class _Training(pretraining._Training):
         if start is not None:
             self.model.load_state_dict(encoder.load(start, device).model.state_dict())
         self.optimizer = torch.optim.AdamW(
-            pretraining._parameter_groups(self.model, settings.weight_decay),
+            pretraining.parameter_groups(self.model, settings.weight_decay),
             betas=pretraining.BETAS,
         )
         average = swa_utils.get_ema_multi_avg_fn(settings.averaging)  # type: ignore[no-untyped-call]
         self.averaged = swa_utils.AveragedModel(self.model, multi_avg_fn=average)
+
+
+# As `medlabel.teacher.pretrain.pretrain`, with `settings.image_tower`, which is no ViT.
+pretrain = partial(pretraining.pretrain, training=Training)

@@ -8,6 +8,7 @@ import logging
 import math
 import pickle
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ VOCABULARY = 49408  # of open_clip's own tokenizer
 MEAN, STD = 0.5, 0.25  # of intensities from 0 to 1, for all channels alike
 BETAS = (0.9, 0.98)  # Radford et al. 2021, table 19
 HIGHEST_LOGIT_SCALE = 100.0  # Radford et al. 2021, section 2.5
-STEPS_BETWEEN_STATES = 20
+SECONDS_BETWEEN_STATES = 60.0  # a state is four times as large as a network
 EVALUATION_BATCH = 256
 
 
@@ -48,6 +49,7 @@ def pretrain(
     seed: int,
     resume: Path,
     start: Path | None = None,
+    training: type[Training] | None = None,
 ) -> None:
     """Train a CLIP on the training splits of captioned images and keep it at several steps.
 
@@ -72,6 +74,8 @@ def pretrain(
         call goes on from there and ends with the very same weights.
     start
         Folder of an encoder whose weights are gone on from; None starts from random ones.
+    training
+        Of another image tower than a ViT.
 
     Raises
     ------
@@ -96,10 +100,10 @@ def pretrain(
             f"pairs: {settings.pairs} given, at most the {len(pairs['train'].kinds)} images of "
             f"the training splits allowed."
         )
-    training = _Training(settings, size, seed, run, where, resume / key, start)
-    training.run(pairs["train"], pairs["val"])
+    made = (training or Training)(settings, size, seed, run, where, resume / key, start)
+    made.run(pairs["train"], pairs["val"])
     for step, folder in folders.items():
-        encoder.copy(training.kept(step), folder)
+        encoder.move(made.kept(step), folder)
     shutil.rmtree(resume / key)
 
 
@@ -164,7 +168,7 @@ def batch_rows(step: int, count: int, size: int, seed: int, run: int) -> npt.NDA
     return order[position * size : (position + 1) * size]
 
 
-class _Training:
+class Training:
     """One training: the network, its optimiser, and the folder that holds its state."""
 
     def __init__(
@@ -192,7 +196,7 @@ class _Training:
         if start is not None:
             self.model.load_state_dict(encoder.load(start, device).model.state_dict())
         self.optimizer = torch.optim.AdamW(
-            _parameter_groups(self.model, settings.weight_decay), betas=BETAS
+            parameter_groups(self.model, settings.weight_decay), betas=BETAS
         )
         average = swa_utils.get_ema_multi_avg_fn(settings.averaging)  # type: ignore[no-untyped-call]
         self.averaged = swa_utils.AveragedModel(self.model, multi_avg_fn=average)
@@ -206,6 +210,7 @@ class _Training:
         """Train to the last checkpoint, from where an interrupted training left off."""
         self._restore()
         started, last = len(self.losses), self.settings.checkpoints[-1]
+        stored = time.monotonic()
         for step in track(range(started + 1, last + 1), "pretrain", last - started):
             self._step(step, train)
             if step in self.settings.checkpoints:
@@ -217,8 +222,9 @@ class _Training:
                     accuracy,
                 )
                 self._keep(step, accuracy)
-            if step in self.settings.checkpoints or step % STEPS_BETWEEN_STATES == 0:
+            if time.monotonic() - stored >= SECONDS_BETWEEN_STATES:
                 self._store()
+                stored = time.monotonic()
 
     def _step(self, step: int, train: Pairs) -> None:
         self.model.train()
@@ -285,7 +291,7 @@ class _Training:
         logger.info("pretrain: going on after step %d", len(self.losses))
 
 
-def _parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Decay matrices only: gains, biases and the logit scale are left alone, as CLIP does."""
     matrices = [value for value in model.parameters() if value.ndim >= 2]
     others = [value for value in model.parameters() if value.ndim < 2]

@@ -229,6 +229,8 @@ def _openvino_engine(graph: Any, example: torch.Tensor, precision: str, threads:
         "INFERENCE_NUM_THREADS": threads,
         "INFERENCE_PRECISION_HINT": precision,
         "NUM_STREAMS": threads,
+        # Pinned, the threads of processes side by side would all take turns on the first core.
+        "ENABLE_CPU_PINNING": False,
     }
     read = openvino.Core().read_model(graph) if isinstance(graph, bytes) else graph
     read.reshape([PORTION, *example.shape[1:]])

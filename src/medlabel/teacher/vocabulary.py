@@ -55,10 +55,17 @@ def unknown(sentences: Mapping[str, Sequence[str]], known: Collection[str]) -> d
     Words such as "the" and "with" (the English stop words of scikit-learn) name nothing: that they
     are known does not help, unless a class has no others.
     """
+    doubtful = {
+        name: own
+        for name, own in own_words(sentences).items()
+        if not all(any(part in known for part in words_of(one)) for one in own)
+    }
+    if not doubtful:
+        return {}
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
     found = {}
-    for name, own in own_words(sentences).items():
+    for name, own in doubtful.items():
         naming = [one for one in own if one not in ENGLISH_STOP_WORDS] or own
         if naming and not any(word in known for one in naming for word in words_of(one)):
             found[name] = " ".join(naming)

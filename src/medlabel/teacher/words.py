@@ -13,7 +13,7 @@ import torch
 from medlabel import compute, files
 from medlabel.data import vectors
 from medlabel.errors import MedlabelError
-from medlabel.teacher import encoder, vocabulary, wordvectors
+from medlabel.teacher import encoder, halves, vocabulary, wordvectors
 
 logger = logging.getLogger("medlabel")
 
@@ -54,7 +54,7 @@ def write(
     where = compute.prepare(device, threads)
     columns, singly, scales, unknown = {}, {}, {}, {}
     for reference, folder in references.items():
-        loaded = encoder.load(folder, where)
+        loaded = halves.with_words(folder, where)
         columns[reference] = class_embeddings(loaded, list(sentences.values()))
         if any(len(said) > 1 for said in sentences.values()):
             singly[reference] = [_each(loaded, said) for said in sentences.values()]

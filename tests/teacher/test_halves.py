@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from medlabel import files
-from medlabel.annotation import embedding, halves
+from medlabel.annotation import embedding
 from medlabel.errors import MedlabelError
-from medlabel.teacher import encoder, locked, trunks, words
+from medlabel.teacher import encoder, halves, locked, trunks, words
 from tests.teacher.conftest import drawn, locked_folder, locked_settings, teach
 
 __all__ = ["drawn", "locked_folder", "locked_settings", "teach"]
