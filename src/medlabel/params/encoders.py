@@ -64,18 +64,18 @@ class Encoder(Part):
 class Published(Encoder):
     """A published model, in the layout of open_clip or one that becomes it."""
 
-    kind: Literal["open_clip", "openai", "transformers", "unimed_clip", "medclip"] = Field(
-        description="Layout in which it was published: open_clip's; the TorchScript archive that "
-        "OpenAI itself gives away (`ViT-L-14.pt`); that of the package "
-        "transformers (`CLIPModel`); UniMed-CLIP's single file; or MedCLIP's archive."
+    kind: Literal["open_clip", "transformers", "unimed_clip", "medclip", "openai"] = Field(
+        description="Layout in which it was published: open_clip's; that of the package "
+        "transformers (`CLIPModel`); UniMed-CLIP's single file; MedCLIP's archive; or the "
+        "TorchScript archive that OpenAI itself gives away (`ViT-L-14.pt`)."
     )
     model: str = Field(
         min_length=1,
         description="For open_clip a model name (`ViT-L-14-quickgelu`), a hub id "
-        "(`hf-hub:org/repo`) or a folder (`local-dir:path`); for openai a model name; for "
-        "transformers a hub id "
+        "(`hf-hub:org/repo`) or a folder (`local-dir:path`); for transformers a hub id "
         "(`org/repo`) or a folder; for UniMed-CLIP open_clip's name of its image tower; for "
-        "MedCLIP timm's (`swin_tiny_patch4_window7_224` or `resnet50`).",
+        "MedCLIP timm's (`swin_tiny_patch4_window7_224` or `resnet50`); for OpenAI's own files "
+        "open_clip's name.",
     )
     pretrained: str | None = Field(
         description="The tag (`openai`) or a local file of weights, for MedCLIP a zip or its "
