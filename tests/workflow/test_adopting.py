@@ -99,7 +99,7 @@ def test_a_study_adopts_models_from_a_folder_and_from_a_file(place: Workplace) -
             given["pretrained"] and Path(given["pretrained"]).name,
         )
         table = pd.read_parquet(data / "embeddings" / "real_tiny" / f"{name}.parquet")
-        assert len(table) == 2 * (16 + 8)
+        assert len(table) == 2 * 2 * 16
         some = table.iloc[::8]
         expected = by_open_clip(name, place, some)
         assert np.allclose(np.stack(some[name].to_numpy()), expected, rtol=0, atol=1e-5)
