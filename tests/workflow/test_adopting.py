@@ -102,12 +102,13 @@ def test_a_study_adopts_models_from_a_folder_and_from_a_file(place: Workplace) -
         assert len(table) == 2 * 2 * 16
         some = table.iloc[::8]
         expected = by_open_clip(name, place, some)
-        assert np.allclose(np.stack(some[name].to_numpy()), expected, rtol=0, atol=1e-5)
+        # Few pixels differ by a grey level: Pillow enlarges in whole numbers.
+        assert np.allclose(np.stack(some[name].to_numpy()), expected, rtol=0, atol=2e-4)
     content = json.loads((results / "study.json").read_text())
     assert content["phantom"] is False
     assert [cell["encoder"] for cell in content["cells"]] == list(ENCODERS)
     assert all(set(cell["arms"]) == {"teacher", "student"} for cell in content["cells"])
     page = (results / "report.html").read_text()
-    assert all(name.replace("_", " ") in page for name in ENCODERS)
+    assert all(name in page for name in ENCODERS)
     assert "PHANTOM" not in page
     assert list((results / "figures").glob("*.svg"))

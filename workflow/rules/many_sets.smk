@@ -20,7 +20,7 @@ rule stand_in:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=1000,
+        mem_mb=2000,
         runtime=30,
     params:
         code=code("data.stand_ins" if DRAWINGS is None else "data.stand_ins.repeated"),
