@@ -144,6 +144,7 @@ def overlay(options: argparse.Namespace, scratch: Path, weights: Path) -> dict[s
     ]
     encoder = {
         "kind": "openai",
+        "model": MODEL,
         "pretrained": str(weights),
         "batch_size": BATCH,
         "threads": options.threads,
