@@ -305,12 +305,12 @@ def test_overlays_are_valid(overlay: Path) -> None:
         ),
         ("many_sets.real.models.small_cnn.balance=loss", None),
         (
-            "mixtures.breast_pneumonia.stand_ins=[chestmnist]",
-            "mixtures.breast_pneumonia.stand_ins: chestmnist given, official 2-D sets of the",
+            "mixtures.normal_pneumonia.stand_ins=[chestmnist]",
+            "mixtures.normal_pneumonia.stand_ins: chestmnist given, official 2-D sets of the",
         ),
         (
-            "mixtures.breast_pneumonia.stand_ins=[breastmnist]",
-            "mixtures.breast_pneumonia: a name that begins with phantom_ is required for",
+            "mixtures.normal_pneumonia.stand_ins=[pneumoniamnist]",
+            "mixtures.normal_pneumonia: a name that begins with phantom_ is required for",
         ),
         ("default_studies=[mian]", "default_studies: 'mian' given, one of main, "),
         ("colour=blue", "colour: unknown key (value 'blue'); allowed here: seed, device"),

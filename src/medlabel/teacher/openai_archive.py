@@ -85,7 +85,7 @@ def _weights(path: Path) -> dict[str, torch.Tensor]:
             f"as ViT-L-14.pt; kind: open_clip takes other files of weights."
         )
     try:
-        content = torch.jit.load(path, map_location="cpu").state_dict()
+        content = torch.jit.load(path, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
     except encoder.UNREADABLE as error:
         raise MedlabelError(
             f"{path}: cannot be read ({encoder.one_line(error)[:200]}); download it again."

@@ -48,4 +48,5 @@ def changed(images: Pixels, rng: np.random.Generator) -> Pixels:
     moved = images[each, rows[:, :, np.newaxis], columns[:, np.newaxis]].astype(np.float32)
     gain = rng.uniform(1 - GAIN, 1 + GAIN, (count, *[1] * (images.ndim - 1)))
     noise = rng.normal(0, NOISE, images.shape)
-    return np.clip(np.round(moved * gain + noise), 0, 255).astype(np.uint8)
+    found: Pixels = np.clip(np.round(moved * gain + noise), 0, 255).astype(np.uint8)
+    return found
