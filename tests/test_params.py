@@ -12,12 +12,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from medlabel import layout
 from medlabel import params as parameters
 from medlabel.errors import MedlabelError
 
 ROOT = Path(__file__).parent.parent
 DEFAULT = ROOT / "params.yaml"
 OVERLAYS = sorted((ROOT / "config").glob("*.yaml"))
+ONTO = {"capstone_stand_in": [ROOT / "config" / "capstone.yaml"]}  # others stand alone
 
 
 def changed(*overrides: str) -> parameters.Params:
@@ -44,7 +46,7 @@ def test_capstone_numbers_are_the_defaults(default_params: parameters.Params) ->
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.stem)
 def test_overlays_are_valid(overlay: Path) -> None:
-    found = parameters.read([DEFAULT, overlay])
+    found = parameters.read([DEFAULT, *ONTO.get(overlay.stem, []), overlay])
     assert all(found.grids[name] for name in found.default_studies)
 
 
@@ -302,6 +304,14 @@ def test_overlays_are_valid(overlay: Path) -> None:
             "many_sets.real.models.small_cnn.network: network 'vit3d' does not fit images",
         ),
         ("many_sets.real.models.small_cnn.balance=loss", None),
+        (
+            "mixtures.normal_pneumonia.stand_ins=[chestmnist]",
+            "mixtures.normal_pneumonia.stand_ins: chestmnist given, official 2-D sets of the",
+        ),
+        (
+            "mixtures.normal_pneumonia.stand_ins=[pneumoniamnist]",
+            "mixtures.normal_pneumonia: a name that begins with phantom_ is required for",
+        ),
         ("default_studies=[mian]", "default_studies: 'mian' given, one of main, "),
         ("colour=blue", "colour: unknown key (value 'blue'); allowed here: seed, device"),
         ("student={model: wide_cnn}", "student: replaced in version 0.2.0 by networks and recipes"),
@@ -343,6 +353,28 @@ def mixture(**entry: Any) -> str:
 def test_a_mixture_that_cannot_be_is_told(entry: dict, expected: str) -> None:
     with pytest.raises(MedlabelError, match=expected):
         changed(mixture(**entry))
+
+
+def test_stand_ins_take_the_place_of_official_files() -> None:
+    drawn = {"extends": "breast_pneumonia", "published": None, "stand_ins": ["breastmnist"]}
+    overlay = {"mixtures": {"phantom_drawn": drawn}}
+    found = parameters.read([DEFAULT], given=overlay)
+    assert found.mixtures["phantom_drawn"].phantom
+    assert layout.of(found).archives(found.mixtures["phantom_drawn"]) == {
+        "pneumoniamnist": "data/raw/pneumoniamnist.npz",
+        "breastmnist": "data/stand_ins/28/breastmnist.npz",
+    }
+    for section, key in (("retrieval", "images"), ("concepts", "images"), ("generation", "images")):
+        name = next(iter(getattr(found, section)))
+        with pytest.raises(MedlabelError, match=r"'phantom_drawn' given, images with captions"):
+            parameters.read([DEFAULT], given={**overlay, section: {name: {key: "phantom_drawn"}}})
+
+
+def test_what_has_no_stand_ins_is_written_as_before_there_were_any() -> None:
+    """What a job depends on would differ otherwise, and it would run again."""
+    found = parameters.read([DEFAULT])
+    assert "stand_ins" not in found.mixtures["breast_pneumonia"].model_dump()
+    assert "stand_in_drawings" not in found.phantoms.model_dump()
 
 
 def test_a_missing_key_is_named() -> None:

@@ -111,7 +111,12 @@ class Layout:
         if isinstance(images, str):
             dataset, size = catalogue.parse(images)
             return {dataset: self.archive(dataset, size)}
-        return {name: self.archive(name, images.size) for name in images.datasets}
+        return {
+            name: self.stand_in(name, images.size)
+            if name in images.stand_ins
+            else self.archive(name, images.size)
+            for name in images.datasets
+        }
 
     def pool(self, mixture: str) -> str:
         """Every image that the seeds of a mixture may draw."""

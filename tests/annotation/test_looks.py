@@ -42,12 +42,24 @@ def test_contrast_blur_and_noise_are_told_apart(image: np.ndarray) -> None:
     faint = named(np.uint8(np.rint(wide.mean() + 0.5 * (wide - wide.mean()))))
     assert faint["grey range"] == pytest.approx(plain["grey range"] - np.log(2), abs=0.02)
     assert faint["contrast"] == pytest.approx(plain["contrast"] - np.log(2), abs=0.02)
+    for name in looks.TILES:
+        assert faint[name] == pytest.approx(plain[name], abs=0.02), name
     blurred = named(np.uint8(gaussian_filter(wide, 1.5)))
     assert blurred["sharpness"] < plain["sharpness"] - 0.3
     random = np.random.default_rng(1)
     noisy = named(np.uint8(np.clip(wide + 9 * random.standard_normal(wide.shape), 0, 255)))
     assert np.exp(noisy["noise"]) == pytest.approx(9, rel=0.2)
     assert noisy["noise"] > plain["noise"] + 1
+
+
+def test_tiles_tell_where_an_image_is_bright() -> None:
+    image = np.zeros((40, 30), np.uint8)
+    image[:10, 22:] = 200
+    image[0, 0] = image[-1, -1] = 9  # no border
+    tiles = np.array([named(image)[name] for name in looks.TILES]).reshape(4, 4)
+    assert tiles.argmax() == 3
+    assert tiles[0, 3] == pytest.approx((200 - image.mean()) / image.std(), rel=0.1)
+    assert tiles[1:, :3].max() < 0
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (2, 90), (700, 500), (3, 3, 3)])

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from medlabel import files
 from medlabel.data import archive, catalogue, phantoms, stand_ins
-from medlabel.data.stand_ins import chests
+from medlabel.data.stand_ins import chests, facts, repeated
+from medlabel.report import page
 
 COUNTS = {"train": 3, "val": 2, "test": 2}
 
@@ -53,3 +55,38 @@ def test_findings_have_the_order_of_the_official_labels() -> None:
     enlarged = list(chests.SIGNS).index("cardiomegaly")
     middle = images[:, 7:11, 6:9].mean(axis=(1, 2))
     assert middle[labels[:, enlarged] == 1].mean() > middle[labels[:, enlarged] == 0].mean()
+
+
+@pytest.mark.parametrize("name", ["chestmnist", "bloodmnist"])
+def test_few_drawings_come_again_as_other_images_with_their_labels(
+    name: str, tmp_path: Path
+) -> None:
+    counts = {"train": 11, "val": 4, "test": 3}
+    for target, seed in (("first", 1), ("again", 1), ("other", 2)):
+        repeated.write(name, tmp_path / f"{target}.npz", counts, 4, 28, seed)
+    first, again, other = (tmp_path / f"{one}.npz" for one in ("first", "again", "other"))
+    assert first.read_bytes() == again.read_bytes() != other.read_bytes()
+    read = archive.read(first, name, 28)
+    assert {split: len(labels) for split, labels in read.labels.items()} == counts
+    images, labels = read.images["train"], read.labels["train"]
+    drawn, said = stand_ins.draw(name, 4, 28, 1, "train")
+    np.testing.assert_array_equal(labels, said[np.arange(11) % 4])
+    assert len(np.unique(images.reshape(11, -1), axis=0)) == 11
+    alike = [alike_when_moved(one, drawn[row % 4]) for row, one in enumerate(images)]
+    assert min(alike) > 0.9
+
+
+def alike_when_moved(image: np.ndarray, drawing: np.ndarray) -> float:
+    """The highest correlation of an image with a drawing moved by two pixels at most."""
+    padded = np.pad(drawing, [(2, 2), (2, 2), *[(0, 0)] * (drawing.ndim - 2)], mode="edge")
+    moved = (padded[y : y + 28, x : x + 28] for y in range(5) for x in range(5))
+    return max(np.corrcoef(image.ravel(), one.ravel())[0, 1] for one in moved)
+
+
+def test_a_report_finds_what_it_tells_of_official_files(tmp_path: Path) -> None:
+    repeated.write("chestmnist", tmp_path / "drawn.npz", COUNTS, 1, 28, 1)
+    facts.write("chestmnist", 28, tmp_path / "drawn.npz")
+    found = files.read_json(tmp_path / "drawn.json", "stand_in")
+    assert set(found) == set(page.FACTS)
+    assert found["flag"] == "STAND-IN for chestmnist"
+    assert found["sha256"] == files.digest(tmp_path / "drawn.npz")

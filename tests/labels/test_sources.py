@@ -87,10 +87,45 @@ def test_what_foretells_a_property_makes_its_sources_plain() -> None:
     assert found.share == pytest.approx(0.5, abs=0.08)
 
 
+@pytest.mark.parametrize("further", [0, 15])
+def test_what_foretells_is_learnt_within_sources(further: int) -> None:
+    """Of all images together it would foretell the source too, where both happen to go together."""
+    images, labels, other = world()
+    random = np.random.default_rng(3)
+    given = random.standard_normal((len(images), 1)) + other[:, None]
+    values = given[:, 0] + 0.4 * random.standard_normal(len(images)) + 2.4 * other
+    known = np.column_stack([np.ones(len(images)), given])
+    rest = values - known @ np.linalg.lstsq(known, values, rcond=None)[0]
+    assert sources.find([Property("", rest)], images, labels, SURE[labels], KEPT) is None
+    noise = 0.01 * random.standard_normal((len(images), further))
+    plain = Property("contrast", values, given=np.hstack([given, noise]))
+    above, apart = plain.divided(np.arange(len(images)))
+    assert (above == other).mean() > 0.97
+    assert apart > sources.APART
+    found = sources.find([plain], images, labels, SURE[labels], KEPT)
+    assert found is not None
+    assert found.what == "contrast"
+
+
+def test_steady_properties_of_many_images_need_to_be_less_far_apart() -> None:
+    images, _, other = world()
+    labels = other.astype(np.intp)
+    values = np.random.default_rng(2).normal(size=len(other)) + 3.9 * other
+    apart = Property("", values).divided(np.arange(len(other)))[1]
+    assert sources.APART_STEADY < apart < sources.APART
+    for what, seen in (("grey range", True), ("noise", False)):
+        found = sources.find([Property(what, values)], images, labels, UNSURE[labels], KEPT)
+        assert (found is not None) == seen
+    few = np.arange(200) % 3 == 0
+    assert (
+        sources.find([Property("grey range", values)], images, labels, UNSURE[labels], few) is None
+    )
+
+
 def test_columns_become_properties() -> None:
     rows = [[1, 2, 3], [4, 5, 6]]
-    one, other = sources.measured(rows, ["a", "b", "c"], ["a", "b"], {"b": ["c", "a"]})
-    assert one.what == "a"
+    one, other = sources.measured(rows, ["a", "b", "c"], ["a"], {"b": ["c", "a"]})
+    assert (one.what, other.what) == ("a", "b")
     assert one.given is None
     assert other.given is not None
     assert other.values.tolist() == [2, 5]

@@ -171,6 +171,7 @@ def test_other_weights_name_the_tensor(bert: Path, tmp_path: Path) -> None:
         ({"words": "org/bert"}, "words: 'org/bert' given, null allowed for open_clip"),
         ({"kind": "unimed_clip"}, "words: None given, a text tower allowed"),
         ({"kind": "unimed_clip", "words": "a/b"}, "a file of weights allowed for unimed_clip"),
+        ({"kind": "openai"}, "null given, a file of weights allowed for openai"),
         ({"kind": "medclip"}, "words: None given, a text tower allowed for medclip"),
         ({"kind": "medclip", "words": "a/b"}, "a file of weights allowed for medclip"),
         ({"kind": "transformers", "pretrained": "x"}, "null allowed for transformers"),
@@ -184,8 +185,9 @@ def test_keys_of_other_layouts_are_refused(given: dict[str, Any], message: str) 
 def test_every_layout_has_a_module_that_adopts_it() -> None:
     kinds = get_args(params.Published.model_fields["kind"].annotation)
     assert set(kinds) == set(ADOPTING)
-    given = {"words": "org/bert", "pretrained": "weights.pt"}
+    needed = {"openai": {"pretrained": "weights.pt"}}
+    needed |= {key: {"words": "org/bert", "pretrained": "weights.pt"} for key in WITH_WORDS}
     for kind in kinds:
-        part = settings(kind=kind, model="any", **(given if kind in WITH_WORDS else {}))
+        part = settings(kind=kind, model="any", **needed.get(kind, {}))
         module = importlib.import_module(f"medlabel.{part.module}")
         assert list(inspect.signature(module.adopt).parameters) == ["settings", "folder"]

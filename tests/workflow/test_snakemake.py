@@ -385,6 +385,18 @@ def test_the_capstones_graph_is_what_it_should_be(tmp_path: Path) -> None:
     assert planned["train"] == 3 * 3  # true, permuted and the teacher's labels
 
 
+def test_the_capstones_study_runs_on_a_stand_in(tmp_path: Path) -> None:
+    place = make_workplace(tmp_path)
+    overlays = ("config/capstone.yaml", "config/capstone_stand_in.yaml")
+    for name in ("params.yaml", *overlays):
+        target = place.folder / name
+        target.parent.mkdir(exist_ok=True)
+        target.write_text((ROOT / name).read_text())
+    planned = place.planned("study_capstone", "--configfile", *overlays)
+    assert planned["fetch"] == planned["stand_in"] == planned["adopt_adopted"] == 1
+    assert planned["train"] == 3 * 3
+
+
 def test_a_network_waits_for_the_encoder_whose_tower_it_has(tmp_path: Path) -> None:
     place = make_workplace(tmp_path)
     for name in ("params.yaml", "config/published.yaml"):

@@ -256,9 +256,10 @@ def study_reads(wildcards):
 
 
 def facts_of_study(study):
-    """Give the licences and checksums of a study's official files."""
-    raw = (path for path in archives_of_study(study) if path.startswith(f"{DATA}/raw/"))
-    return [path.replace(".npz", ".json") for path in raw]
+    """Give the licences and checksums of a study's official files, and of STAND-INS for them."""
+    told = (f"{DATA}/raw/", f"{DATA}/stand_ins/")
+    archives = (path for path in archives_of_study(study) if path.startswith(told))
+    return [path.replace(".npz", ".json") for path in archives]
 
 
 def provenance_of_study(study):

@@ -1,9 +1,18 @@
 """One model for many sets: stand-ins drawn, sets pooled, models trained, scored and drawn."""
 
+DRAWINGS = PARAMS.phantoms.stand_in_drawings
+
+
+def stand_ins_drawn():
+    """Give how many images a stand-in has, and of how many drawings where that is said."""
+    counts = PARAMS.phantoms.stand_ins.model_dump(mode="json")
+    return counts if DRAWINGS is None else counts | {"drawings": DRAWINGS}
+
 
 rule stand_in:
     output:
-        LAYOUT.stand_in("{dataset}", "{size}"),
+        archive=LAYOUT.stand_in("{dataset}", "{size}"),
+        facts=LAYOUT.stand_in("{dataset}", "{size}").replace(".npz", ".json"),
     log:
         LAYOUT.log("stand_in", "{dataset}_{size}"),
     benchmark:
@@ -11,12 +20,12 @@ rule stand_in:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=1000,
+        mem_mb=2000,
         runtime=30,
     params:
-        code=code("data.stand_ins"),
+        code=code("data.stand_ins" if DRAWINGS is None else "data.stand_ins.repeated"),
         overlays=overlays,
-        reads=reads("seed", phantoms=PARAMS.phantoms.stand_ins.model_dump(mode="json")),
+        reads=reads("seed", phantoms=stand_ins_drawn()),
     shell:
         "medlabel {params.overlays} stand_in {wildcards.dataset} --size {wildcards.size} "
         "2> {log:q}"

@@ -13,6 +13,7 @@ from medlabel.data.pixels import Pixels, luma
 EDGE = 256  # pixels: larger images are looked at in steps, which is what a tower sees at most
 FLAT = 2  # grey levels that a border's line may spread over
 LEAST = 0.05  # grey levels, before logarithms
+SIDE = 4  # tiles from top to bottom, and from side to side
 NAMES = (
     "width",
     "height",
@@ -26,11 +27,13 @@ NAMES = (
     "range",
     "quartiles",
     "grey range",
+    *(TILES := tuple(f"tile {place + 1}" for place in range(SIDE**2))),
 )
 # Names, those that may tell a source, and what a scale of grey levels leaves as it is, by which
-# contrast is foretold: for `medlabel.labels.sources.measured`.
+# contrast and grey range are foretold: for `medlabel.labels.sources.measured`.
+ALONE = ("width", "height", "colour", "border", "sharpness", "noise", "grey range")
 UNSCALED = ("sharpness", "brightness", "grain", "range", "quartiles")
-COLUMNS = NAMES, (*NAMES[:7], "grey range"), {"contrast": UNSCALED}
+COLUMNS = NAMES, ALONE, {"contrast": UNSCALED, "grey range": TILES}
 
 
 def look(pixels: Pixels) -> tuple[float, ...]:
@@ -52,6 +55,8 @@ def look(pixels: Pixels) -> tuple[float, ...]:
         grain, range and quartiles are logarithms over the standard deviation, of the noise, from
         the 1st to the 99th percentile, and from the 25th to the 75th. Grey range is the logarithm
         from the darkest to the brightest: images of one export are often spread over all levels.
+        Tiles tell where an image is bright: means, row by row, as standard deviations from the
+        image's mean.
     """
     height, width = pixels.shape[:2]
     step = max(1, max(height, width) // EDGE)
@@ -77,6 +82,7 @@ def look(pixels: Pixels) -> tuple[float, ...]:
         float(np.log(max(highest - lowest, LEAST))) - contrast,
         float(np.log(max(upper - lower, LEAST))) - contrast,
         float(np.log(max(float(np.ptp(wide)), LEAST))),
+        *((_tiles(wide) - wide.mean()) / max(wide.std(), LEAST)).tolist(),
     )
 
 
@@ -93,6 +99,16 @@ def _framed(grey: Pixels) -> tuple[float, Pixels]:
 
 def _ends(flat: npt.NDArray[np.bool_]) -> tuple[int, int]:
     return int((~flat).argmax()), int((~flat[::-1]).argmax())
+
+
+def _tiles(wide: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the means of tiles, which overlap where a side has fewer pixels than tiles."""
+    for axis in (0, 1):
+        size = wide.shape[axis]
+        edges = [(place * size // SIDE, -(-(place + 1) * size // SIDE)) for place in range(SIDE)]
+        parts = [wide.take(range(*edge), axis).mean(axis=axis) for edge in edges]
+        wide = np.stack(parts, axis)
+    return wide.ravel()
 
 
 def _roughness(wide: npt.NDArray[np.float32]) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from medlabel import files, fingerprint, layout, params
 from medlabel.annotation import places
 from medlabel.data import catalogue
 from medlabel.errors import MedlabelError
-from medlabel.teacher import clip_folders, encoder, published
+from medlabel.teacher import clip_folders, encoder, openai_archive, published
 
 logger = logging.getLogger("medlabel")
 
@@ -67,10 +67,12 @@ def _adopted(given: str) -> Path:
     model, _, pretrained = given.partition(":")
     if given.startswith(published.HUB) or ("/" in given and not pretrained):
         model, pretrained = published.HUB + given.removeprefix(published.HUB), ""
-    settings = _settings("open_clip", model, pretrained or None)
+    of_openai = openai_archive.is_one(Path(pretrained))
+    settings = _settings("openai" if of_openai else "open_clip", model, pretrained or None)
     folder = places.cache() / "encoders" / _name(model, settings.model_dump(mode="json"))
     if not (folder / encoder.CONFIG).is_file():
-        published.adopt(settings, folder)
+        adopt = openai_archive.adopt if of_openai else published.adopt
+        adopt(settings, folder)
     return folder
 
 

@@ -26,11 +26,17 @@ def stand_in(
 ) -> None:
     """Draw a STAND-IN in the shape of an official file, with its labels."""
     from medlabel.data import stand_ins
+    from medlabel.data.stand_ins import facts, repeated
 
     params, layout = State.both()
     chosen(dataset, dict.fromkeys(stand_ins.STAND_INS), "stand_in")
-    counts = params.phantoms.stand_ins.model_dump()
-    stand_ins.write(dataset, Path(layout.stand_in(dataset, size)), counts, size, params.seed)
+    counts, drawings = params.phantoms.stand_ins.model_dump(), params.phantoms.stand_in_drawings
+    target = Path(layout.stand_in(dataset, size))
+    if drawings is None:
+        stand_ins.write(dataset, target, counts, size, params.seed)
+    else:
+        repeated.write(dataset, target, counts, drawings, size, params.seed)
+    facts.write(dataset, size, target)
 
 
 def pool_sets(name: Entry) -> None:

@@ -126,11 +126,18 @@ def adopt(
     ] = None,
 ) -> None:
     """Bring a published model, or an encoder made elsewhere, into the project."""
+    from medlabel.teacher import openai_archive
+
     params, layout = State.both()
     part = chosen(encoder, params.encoders, "encoders")
     if not isinstance(part, parameters.Published):
         raise MedlabelError(
             f"encoders.{encoder}: kind {part.kind} given; a published one expected."
+        )
+    if part.kind == "open_clip" and openai_archive.is_one(Path(part.pretrained or "")):
+        raise MedlabelError(
+            f"encoders.{encoder}.kind: open_clip given, but {part.pretrained} is OpenAI's own "
+            f"file, a TorchScript archive: set it to openai."
         )
     folder = target or Path(layout.encoder(encoder))
     importlib.import_module(f"medlabel.{part.module}").adopt(part, folder)

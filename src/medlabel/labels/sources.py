@@ -28,9 +28,14 @@ LEAST_RANGE = 1e-9  # of values that are not all the same
 WITHIN = 1e-4  # least variance within a source, as a part of all variance
 TAKEN = 0.1  # mean probability of another class from which words take one for the other
 APART = 4.3  # standard deviations between two sources
+# The same of properties that fall into no two groups in many images of two labels of one source.
+APART_STEADY, STEADY, MANY = 3.4, ("contrast", "grey range"), 150
 FOLLOWED = 0.75  # area under the ROC, of images' sources by those of their neighbours
 BETWEEN = 0.3  # images in the middle, as a part of the smaller source
 MIDDLE = 0.35, 0.65  # of the way between the means of both
+GIVEN = 5  # columns that foretell as they are
+FIRST = 4  # principal components of more columns
+ROUNDS = 10  # of groups and what foretells within them, in turn; most end after three
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,8 @@ class Property:
         Whether a person gave it, as folders are, and may have gone by class.
     given
         What foretells it in images of one source, but is the same in all sources, (n, m): the
-        property less what is foretold is looked at.
+        property less what is foretold within a source is looked at. Of more than `GIVEN` columns
+        their first principal components foretell.
     """
 
     what: str
@@ -60,18 +66,27 @@ class Property:
         given = None if self.given is None else self.given[rows]
         return replace(self, values=self.values[rows], given=given)
 
-    def of(self, rows: npt.NDArray[np.intp]) -> Floats:
-        """Return the values of some images, less what is foretold.
+    def divided(self, rows: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.bool_], float]:
+        """Return which of some images are of the upper group, and how far apart both are.
 
-        This is the linear discriminant of two sources: it needs no labels, since what differs
-        between them turns no direction but its own (Sherman & Morrison 1950).
+        With what is given, groups and the regression within them are found in turn, as a mixture of
+        regressions that differ in their constant alone is fitted by classifying (Celeux & Govaert,
+        *Computational Statistics & Data Analysis* 14:315, 1992).
         """
         own = self.values[rows]
         if self.given is None:
-            return own
-        known = np.column_stack([np.ones(len(rows)), self.given[rows]])
-        foretold: Floats = known @ np.linalg.lstsq(known, own, rcond=None)[0]
-        return own - foretold
+            return _divided(own)
+        known = np.column_stack([np.ones(len(rows)), _first(self.given[rows])])
+        above, apart = _divided(own - known @ np.linalg.lstsq(known, own, rcond=None)[0])
+        for _ in range(ROUNDS):
+            if not apart:
+                break
+            before, both = above, np.column_stack([known, above])
+            factors = np.linalg.lstsq(both, own, rcond=None)[0]
+            above, apart = _divided(own - known @ factors[:-1])
+            if np.array_equal(above, before):
+                break
+        return above, apart
 
 
 @dataclass(frozen=True)
@@ -114,14 +129,17 @@ def measured(
     rows, names
         Of shape (n, columns), and the columns' names.
     alone
-        Columns that may tell a source.
+        Columns that may tell a source as they are.
     given
-        By some of them, the columns that foretell it.
+        By columns that may tell a source less what is foretold of them, those that foretell them.
     """
     table = np.asarray(rows, np.float64).reshape(-1, len(names))
     of = {name: table[:, place] for place, name in enumerate(names)}
-    known = {one: np.column_stack([of[name] for name in some]) for one, some in given.items()}
-    return [Property(name, of[name], given=known.get(name)) for name in alone]
+    plain = [Property(name, of[name]) for name in alone]
+    return plain + [
+        Property(name, of[name], given=np.column_stack([of[one] for one in known]))
+        for name, known in given.items()
+    ]
 
 
 def folders(names: Sequence[str]) -> list[Property]:
@@ -172,6 +190,7 @@ def find(
             properties if len(one) == 1 else unchosen,
             images,
             np.flatnonzero(np.isin(labels, one) & kept)[:MOST],
+            len(one) > 1,
         )
     ]
     return max(found, key=lambda one: one.apart, default=None)
@@ -192,14 +211,20 @@ def _together(
 
 
 def _splits(
-    properties: Sequence[Property], images: Vectors, rows: npt.NDArray[np.intp]
+    properties: Sequence[Property],
+    images: Vectors,
+    rows: npt.NDArray[np.intp],
+    together: bool,
 ) -> Iterator[Split]:
     from sklearn.metrics import roc_auc_score
 
     if len(rows) < FEWEST:
         return
-    divided = [(one.what, *_divided(one.of(rows))) for one in properties]
-    far = [found for found in divided if found[2] > APART]
+    divided = [(one.what, *one.divided(rows)) for one in properties]
+    many = together and len(rows) >= MANY
+    steady = [many and what in STEADY for what, _, _ in divided]
+    bounds = [APART_STEADY if one else APART for one in steady]
+    far = [one for one, bound in zip(divided, bounds, strict=True) if one[2] > bound]
     if not far:  # as in most folders: neighbours are what takes time
         return
     near = _neighbours(images[rows])
@@ -207,6 +232,15 @@ def _splits(
         if roc_auc_score(above, above[near].mean(axis=1)) > FOLLOWED:
             share = float(min(above.mean(), 1 - above.mean()))
             yield Split(what, share, apart)
+
+
+def _first(given: Floats) -> Floats:
+    """Return what foretells: columns, or the first principal components of many."""
+    if given.shape[1] <= GIVEN:
+        return given
+    left, sizes, _ = np.linalg.svd(given - given.mean(axis=0), full_matrices=False)
+    found: Floats = (left * sizes)[:, :FIRST]
+    return found
 
 
 def _neighbours(images: Vectors) -> npt.NDArray[np.intp]:

@@ -5,8 +5,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from medlabel.networks.classifier import Classifier
 from medlabel.networks.vit3d import WIDTH, ViT3D, require_patches
 from medlabel.params import Network
+
+
+class Perceptron(Classifier):
+    """A last layer behind layer norm and one hidden layer."""
+
+    def __init__(self, width: int, hidden: int, outputs: int) -> None:
+        super().__init__(hidden, outputs)
+        inner = nn.Linear(width, hidden)
+        self.hidden = nn.Sequential(nn.LayerNorm(width), inner, nn.GELU())
+        for layer in (self, inner):
+            nn.init.trunc_normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (n, width) to logits (n, outputs)."""
+        return super().forward(self.hidden(features))
 
 
 class PooledViT3D(ViT3D):
@@ -19,10 +36,7 @@ class PooledViT3D(ViT3D):
 
     def __init__(self, channels: int, outputs: int, size: int) -> None:
         super().__init__(channels, outputs, size)
-        hidden = nn.Linear(2 * WIDTH, WIDTH)
-        nn.init.trunc_normal_(hidden.weight, std=0.02)
-        nn.init.zeros_(hidden.bias)
-        self.head = nn.Sequential(nn.LayerNorm(2 * WIDTH), hidden, nn.GELU(), self.head)
+        self.head = Perceptron(2 * WIDTH, WIDTH, outputs)
 
     def features(self, volumes: Tensor) -> Tensor:
         """Return the class token beside the mean of the patches, (n, 2 WIDTH)."""

@@ -189,7 +189,16 @@ def _check_curve(params: Params, where: str, curve: FewLabels) -> None:
 
 def _check_searched(params: Params, where: str, searched: Searched) -> None:
     require(searched.images, params.every_mixture, f"{where}.images")
+    _check_captioned(params, f"{where}.images", searched.images)
     check_own_encoders(params, where, searched)
+
+
+def _check_captioned(params: Params, where: str, images: str) -> None:
+    if drawn := params.every_mixture[images].stand_ins:
+        raise ValueError(
+            f"{where}: {images!r} given, images with captions allowed, which STAND-INS of "
+            f"{', '.join(drawn)} have not"
+        )
 
 
 def _check_agreement(params: Params, where: str, compared: Agreement) -> None:
@@ -272,6 +281,7 @@ def _check_learner(params: Params, where: str, model: Learner) -> None:
 def _check_generation(params: Params, where: str, made: Generation) -> None:
     for key in ("images", "judged"):
         require(getattr(made, key), params.every_mixture, f"{where}.{key}")
+    _check_captioned(params, f"{where}.images", made.images)
     learnt, judged = (params.every_mixture[one] for one in (made.images, made.judged))
     for name in (one for groups in made.questions.values() for group in groups for one in group):
         require(name, dict.fromkeys(judged.class_names), f"{where}.questions")

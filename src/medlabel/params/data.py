@@ -45,6 +45,12 @@ class Phantoms(Section):
         description="Images of each stand-in for an official set (section `many_sets`) at most; "
         "no more than the official file has."
     )
+    stand_in_drawings: Count | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,  # what was made without it need not run again
+        description="Drawings of a split of a stand-in at most: further images are these again, "
+        "shifted, dimmed or lit, and with other noise. Null: each image is a drawing of its own.",
+    )
     artefacts: bool = Field(
         description="Add scanner artefacts: noise, blur, bias field, ringing, contrast."
     )

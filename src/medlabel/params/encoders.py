@@ -15,6 +15,7 @@ Runtime = Literal["auto", "torch", "openvino", "onnxruntime"]
 # Layouts of published encoders, and the module below `medlabel.teacher` that brings each over.
 ADOPTING = {
     "open_clip": "published",
+    "openai": "openai_archive",
     "transformers": "clip_folders",
     "unimed_clip": "unimed",
     "medclip": "medclip",
@@ -63,16 +64,18 @@ class Encoder(Part):
 class Published(Encoder):
     """A published model, in the layout of open_clip or one that becomes it."""
 
-    kind: Literal["open_clip", "transformers", "unimed_clip", "medclip"] = Field(
+    kind: Literal["open_clip", "transformers", "unimed_clip", "medclip", "openai"] = Field(
         description="Layout in which it was published: open_clip's; that of the package "
-        "transformers (`CLIPModel`); UniMed-CLIP's single file; or MedCLIP's archive."
+        "transformers (`CLIPModel`); UniMed-CLIP's single file; MedCLIP's archive; or the "
+        "TorchScript archive that OpenAI itself gives away (`ViT-L-14.pt`)."
     )
     model: str = Field(
         min_length=1,
         description="For open_clip a model name (`ViT-L-14-quickgelu`), a hub id "
         "(`hf-hub:org/repo`) or a folder (`local-dir:path`); for transformers a hub id "
         "(`org/repo`) or a folder; for UniMed-CLIP open_clip's name of its image tower; for "
-        "MedCLIP timm's (`swin_tiny_patch4_window7_224` or `resnet50`).",
+        "MedCLIP timm's (`swin_tiny_patch4_window7_224` or `resnet50`); for OpenAI's own files "
+        "open_clip's name.",
     )
     pretrained: str | None = Field(
         description="The tag (`openai`) or a local file of weights, for MedCLIP a zip or its "
@@ -97,7 +100,7 @@ class Published(Encoder):
                 f"words: {self.words!r} given, "
                 f"{'a text tower' if apart else 'null'} allowed for {self.kind}"
             )
-        if apart and self.pretrained is None:
+        if self.pretrained is None and (apart or self.kind == "openai"):
             raise ValueError(f"pretrained: null given, a file of weights allowed for {self.kind}")
         if self.kind == "transformers" and self.pretrained is not None:
             raise ValueError(

@@ -68,6 +68,12 @@ class Mixture(Part):
         description="The dataset in resources/published_results.csv whose published teachers and "
         "students stand beside ours; null: none.",
     )
+    stand_ins: list[Dataset] = Field(
+        default=[],
+        exclude_if=lambda value: not value,  # what was made without them need not run again
+        description="Official sets among the classes whose images are STAND-INS, drawn in the "
+        "shape of the official files, so many as `phantoms.stand_ins` says.",
+    )
     classes: list[MixtureClass] = Field(min_length=2, description="The classes, in label order.")
 
     @model_validator(mode="after")
@@ -89,6 +95,12 @@ class Mixture(Part):
                     f"size: {self.size} given, {name} is published in "
                     f"{', '.join(map(str, sizes(name)))}"
                 )
+        flat = [name for name in self.datasets if not is_phantom(name) and name not in volumes]
+        if unfit := [name for name in self.stand_ins if name not in flat]:
+            raise ValueError(
+                f"stand_ins: {', '.join(unfit)} given, official 2-D sets of the classes allowed: "
+                f"{', '.join(flat) or 'there is none'}"
+            )
         return self
 
     @property
@@ -104,7 +116,7 @@ class Mixture(Part):
     @property
     def phantom(self) -> bool:
         """Whether any image is drawn rather than measured; results then say PHANTOM."""
-        return any(map(is_phantom, self.datasets))
+        return bool(self.stand_ins) or any(map(is_phantom, self.datasets))
 
     def members(self, name: str) -> dict[str, Mixture]:
         """Return the mixtures that this part, called `name`, stands for."""
