@@ -255,6 +255,19 @@ def study_reads(wildcards):
     return reads("seed", "statistics", study=part("studies", wildcards.study))
 
 
+def stand_ins_drawn():
+    """Give how many images a stand-in has, and of how many drawings where that is said."""
+    counts = PARAMS.phantoms.stand_ins.model_dump(mode="json")
+    drawings = PARAMS.phantoms.stand_in_drawings
+    return counts if drawings is None else counts | {"drawings": drawings}
+
+
+def module_of_stand_ins():
+    """Give the module that draws stand-ins."""
+    each = PARAMS.phantoms.stand_in_drawings is None
+    return "data.stand_ins" if each else "data.stand_ins.repeated"
+
+
 def facts_of_study(study):
     """Give the licences and checksums of a study's official files, and of STAND-INS for them."""
     told = (f"{DATA}/raw/", f"{DATA}/stand_ins/")

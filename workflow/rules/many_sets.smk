@@ -1,13 +1,5 @@
 """One model for many sets: stand-ins drawn, sets pooled, models trained, scored and drawn."""
 
-DRAWINGS = PARAMS.phantoms.stand_in_drawings
-
-
-def stand_ins_drawn():
-    """Give how many images a stand-in has, and of how many drawings where that is said."""
-    counts = PARAMS.phantoms.stand_ins.model_dump(mode="json")
-    return counts if DRAWINGS is None else counts | {"drawings": DRAWINGS}
-
 
 rule stand_in:
     output:
@@ -23,7 +15,7 @@ rule stand_in:
         mem_mb=2000,
         runtime=30,
     params:
-        code=code("data.stand_ins" if DRAWINGS is None else "data.stand_ins.repeated"),
+        code=code(module_of_stand_ins()),
         overlays=overlays,
         reads=reads("seed", phantoms=stand_ins_drawn()),
     shell:
