@@ -58,7 +58,8 @@ def _of_mixture(source: Source, mixture: Mixture) -> Iterator[tuple[str, str, pd
     for entry in mixture.classes:
         labels = "" if entry.labels is None else f", labels {', '.join(map(str, entry.labels))}"
         mine = table[(table["role"] == "train") & (table["class"] == entry.name)]
-        yield entry.name, f"from {entry.dataset}{labels}", mine
+        drawn = "a STAND-IN for " if entry.dataset in mixture.stand_ins else ""
+        yield entry.name, f"from {drawn}{entry.dataset}{labels}", mine
 
 
 def _of_file(
