@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import logging
 import shutil
@@ -71,8 +72,7 @@ def _adopted(given: str) -> Path:
     settings = _settings("openai" if of_openai else "open_clip", model, pretrained or None)
     folder = places.cache() / "encoders" / _name(model, settings.model_dump(mode="json"))
     if not (folder / encoder.CONFIG).is_file():
-        adopt = openai_archive.adopt if of_openai else published.adopt
-        adopt(settings, folder)
+        importlib.import_module(f"medlabel.{settings.module}").adopt(settings, folder)
     return folder
 
 
